@@ -1,0 +1,78 @@
+"""Figures: each function takes arrays and an Axes and returns the Axes; none trains or loads. Colours are safe for colour-blind eyes."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+PALETTE = sns.color_palette("colorblind")
+
+
+def style() -> None:
+    """The look of every figure of the kit; call it once, in a notebook's first cell."""
+    sns.set_theme(
+        context="notebook", style="ticks", palette=PALETTE, rc={"axes.spines.right": False, "axes.spines.top": False, "image.cmap": "gray"}
+    )
+    plt.rcParams["figure.constrained_layout.use"] = True
+
+
+def show(figure: Figure, caption: str) -> None:
+    """Display a figure in the notebook with `caption` below it, which is also its alternative text, and close it."""
+    from IPython.display import Markdown, display
+
+    display({"image/png": png(figure), "text/plain": caption}, raw=True, metadata={"image/png": {"alt": caption}})
+    display(Markdown(f"*{caption}*"))
+
+
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """The figure as PNG bytes; closes it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def image_grid(images: Tensor, columns: int, ax: Axes, title: str = "", row_labels: Sequence[str] = ()) -> Axes:
+    """Images (N, C, H, W), uint8 or float in [0, 1], in rows of `columns`; one label a row if given."""
+    images = images.float() / 255 if not images.is_floating_point() else images
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    canvas = np.ones((rows * (height + 2), columns * (width + 2), channels))
+    for k, image in enumerate(images.permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()):
+        y, x = k // columns * (height + 2) + 1, k % columns * (width + 2) + 1
+        canvas[y : y + height, x : x + width] = image
+    ax.imshow(canvas.squeeze(-1) if channels == 1 else canvas, vmin=0, vmax=1, interpolation="nearest")
+    ax.set_title(title)
+    ax.set_xticks([])
+    ax.set_yticks([(height + 2) * (r + 0.5) for r in range(len(row_labels))], row_labels)
+    ax.tick_params(length=0)
+    sns.despine(ax=ax, left=True, bottom=True)
+    return ax
+
+
+def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> np.ndarray:
+    """Gates and cell of an LSTM over one sequence: top row units × time, bottom row the mean over units.
+
+    trace: an LSTMState of arrays (T, H); digits: the T digits read, as tick labels; axes: (2, 4). Units are sorted by |c| at the end.
+    """
+    order = np.argsort(np.abs(np.asarray(trace.c)[-1]))[::-1]
+    panels = {"input gate i": trace.i, "forget gate f": trace.f, "output gate o": trace.o, "cell state c": trace.c}
+    for (above, below), (name, values) in zip(axes.T, panels.items(), strict=True):
+        values, is_gate = np.asarray(values), "gate" in name
+        limit = 1 if is_gate else np.abs(values).max()
+        low, colours = (0, "viridis") if is_gate else (-limit, "RdBu_r")
+        picture = above.imshow(values.T[order], aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=limit)
+        above.figure.colorbar(picture, ax=[above, below], location="top", shrink=0.9, aspect=30)
+        above.set(xlabel=name, xticks=[], yticks=[])
+        below.plot(values.mean(axis=1) if is_gate else np.abs(values).mean(axis=1), marker=".")
+        below.set(xlim=(-0.5, len(values) - 0.5), xticks=range(len(digits)), xticklabels=digits, xlabel="digit read")
+        below.set(ylim=(0, 1) if is_gate else (0, None))
+    axes[0, 0].set_ylabel("unit")
+    axes[1, 0].set_ylabel("mean")
+    axes[1, 3].set_ylabel("mean |c|")
+    return axes

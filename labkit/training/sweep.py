@@ -1,0 +1,97 @@
+"""The same experiment over many settings and seeds, one process a core."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from labkit.files import replacing
+
+
+def sweep(
+    function: Callable[..., Any],
+    settings: list[dict[str, Any]],
+    checkpoint: str | os.PathLike | None = None,
+    workers: int | None = None,
+    desc: str = "",
+) -> list[Any]:
+    """`[function(**s) for s in settings]`, in that order, with `workers` processes of one thread each (default: one a core).
+
+    Small recurrent networks leave a second thread idle, a second process not. One thread also makes a result independent of the number
+    of cores. `function` must be importable (defined in a module, not in the notebook) and return what torch.save can hold.
+    checkpoint: a file that keeps what is finished when the sweep is interrupted or fails, so that running it again computes only the
+    rest; removed at the end. It is ignored if function or settings have changed.
+    """
+    key = hashlib.sha256(json.dumps([function.__module__, function.__qualname__, settings], sort_keys=True).encode()).hexdigest()
+    path = Path(checkpoint) if checkpoint else None
+    done = _finished(path, key)
+    todo = [k for k in range(len(settings)) if k not in done]
+    bar = tqdm(total=len(settings), initial=len(done), desc=desc, file=sys.stdout, ncols=100, mininterval=0.5)
+
+    def keep(k: int, result: Any) -> None:
+        done[k] = result
+        bar.update()
+        if path:
+            with replacing(path) as temporary:
+                torch.save({"key": key, "done": done}, temporary)
+
+    workers = min(workers or os.cpu_count() or 1, len(todo))
+    with bar:
+        if workers <= 1:
+            for k in todo:
+                keep(k, _single_thread(function, settings[k]))
+        else:
+            _in_processes(function, settings, todo, workers, keep)
+    if path:
+        path.unlink(missing_ok=True)
+    return [done[k] for k in range(len(settings))]
+
+
+def _in_processes(function: Callable, settings: list[dict], todo: list[int], workers: int, keep: Callable[[int, Any], None]) -> None:
+    # spawn, not fork: a forked child inherits torch's locked thread pools and can hang
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )  # Jupyter interrupts the whole process group; the parent alone decides what to do
+    try:
+        futures = {pool.submit(_single_thread, function, settings[k]): k for k in todo}
+        for future in as_completed(futures):
+            keep(futures[future], future.result())
+    except BaseException:  # an interrupt or a failed setting: what is finished is kept, the rest is not waited for
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _single_thread(function: Callable, setting: dict) -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return function(**setting)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _finished(path: Path | None, key: str) -> dict[int, Any]:
+    if not path or not path.exists():
+        return {}
+    try:
+        content = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise RuntimeError(f"{path} is not a whole checkpoint ({type(error).__name__}); delete it to start anew") from error
+    if content["key"] != key:
+        print(f"{path.name} belongs to other settings; starting anew")
+        return {}
+    print(f"{path.name}: {len(content['done'])} runs were finished before")
+    return content["done"]

@@ -1,0 +1,21 @@
+"""What all tests share: no network, no display, and a data folder of their own."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture
+def data_home(tmp_path, monkeypatch):
+    """An empty data/ folder for labkit, no LABKIT_DATA, and sockets that fail as without a network."""
+    from labkit.data import images
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network in tests")
+
+    monkeypatch.delenv("LABKIT_DATA", raising=False)
+    monkeypatch.setattr(images, "home", lambda: tmp_path / "data")
+    monkeypatch.setattr("socket.create_connection", refuse)
+    return tmp_path / "data"

@@ -1,0 +1,85 @@
+"""The repository itself: pins, layout, notebooks as they are committed, and the look of the code."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+tomllib = pytest.importorskip("tomllib", reason="the pins need Python 3.11, which reads TOML")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TOP_LEVEL = {"notebooks", "labkit", "data", "requirements.txt", "environment.yml", "tests", "README.md", "pyproject.toml"}
+
+
+def pip_lines(name: str) -> list[str]:
+    """The lines of requirements.txt, or of the pip section of environment.yml, without comments."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    if name == "environment.yml":
+        lines = [line.strip().removeprefix("- ") for line in lines[lines.index("  - pip:") + 1 :]]
+    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+
+
+def notebooks() -> dict[str, nbformat.NotebookNode]:
+    found = {path.name: nbformat.read(path, as_version=4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+    assert found, "notebooks/ is empty"
+    return found
+
+
+def test_every_requirement_is_pinned_and_the_last_line_is_the_kit_itself():
+    *pins, last = pip_lines("requirements.txt")
+    assert last == "-e ."
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin) for pin in pins), pins
+
+
+def test_conda_twin_has_the_same_pins():
+    assert pip_lines("environment.yml") == pip_lines("requirements.txt")
+
+
+def test_loose_bounds_of_pyproject_admit_the_pins():
+    pins = {canonicalize_name(pin.split("==")[0]): pin.split("==")[1] for pin in pip_lines("requirements.txt")[:-1]}
+    for bound in map(Requirement, PYPROJECT["project"]["dependencies"]):
+        assert bound.specifier.contains(pins[canonicalize_name(bound.name)]), bound
+        assert all(part.operator == ">=" for part in bound.specifier), f"{bound} would make Colab reinstall"
+
+
+@pytest.mark.parametrize("module", ["labkit", "labkit.__main__", "labkit.doctor", "labkit.profile"])
+def test_importing_what_comes_first_imports_nothing_heavy(module):
+    code = f"import sys, {module}; print(*{{'torch', 'numpy', 'matplotlib', 'nbclient'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_committed_notebooks_carry_no_errors_no_stderr_and_no_widget_state():
+    for name, notebook in notebooks().items():
+        assert "widgets" not in notebook.metadata, name
+        for index, output in ((i, o) for i, cell in enumerate(notebook.cells) for o in cell.get("outputs", [])):
+            assert output.output_type != "error", f"{name}, cell {index}: {output.ename}"
+            assert output.get("name") != "stderr", f"{name}, cell {index}: {output.text}"
+
+
+def test_colab_badges_point_at_this_repository():
+    repository = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/").removesuffix(".git")
+    for name, notebook in notebooks().items():
+        links = re.findall(r"https://colab\.research\.google\.com/github/[^\s)\"'>]+", notebook.cells[0].source)
+        assert links, f"{name} has no Colab badge in its first cell"
+        for link in links:
+            assert re.fullmatch(rf".*/github/{re.escape(repository)}/blob/[^/]+/notebooks/{re.escape(name)}", link), link
+
+
+def test_top_level_is_what_the_layout_says():
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True) if (ROOT / ".git").exists() else None
+    if done is None or done.returncode or not done.stdout:
+        pytest.skip("not a git checkout with tracked files")
+    names = {path.split("/")[0] for path in done.stdout.split("\0") if path}
+    assert {name for name in names if not name.startswith(".")} == TOP_LEVEL
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_ruff_has_nothing_to_say(command):
+    done = subprocess.run([sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

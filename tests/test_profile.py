@@ -1,0 +1,38 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.profile import PROFILES, pick, profile, seed_everything
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_pick_takes_the_value_of_the_profile(monkeypatch, name):
+    monkeypatch.setenv("LABKIT_PROFILE", name)
+    assert pick(smoke="smoke", cpu="cpu", full="full") == name == profile()
+
+
+def test_an_unknown_profile_is_refused_and_the_three_are_named(monkeypatch):
+    monkeypatch.setenv("LABKIT_PROFILE", "fast")
+    with pytest.raises(ValueError) as error:
+        profile()
+    assert "fast" in str(error.value) and all(name in str(error.value) for name in PROFILES)
+
+
+def test_without_the_variable_tests_run_in_smoke_and_laptops_in_cpu(monkeypatch):
+    monkeypatch.delenv("LABKIT_PROFILE", raising=False)
+    assert profile() == "smoke"
+    monkeypatch.delenv("PYTEST_VERSION")
+    monkeypatch.setattr("labkit.profile._accelerator", lambda: "cpu")
+    assert profile() == "cpu"
+    monkeypatch.setattr("labkit.profile._accelerator", lambda: "cuda")
+    assert profile() == "full"
+
+
+def test_seed_everything_repeats_all_three_generators():
+    def draw():
+        seed_everything(3)
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    assert draw() == draw()
