@@ -25,14 +25,14 @@ def show(figure: Figure, caption: str) -> None:
     """Display a figure in the notebook with `caption` below it, which is also its alternative text, and close it."""
     from IPython.display import Markdown, display
 
-    display({"image/png": png(figure), "text/plain": caption}, raw=True, metadata={"image/png": {"alt": caption}})
+    display({"image/png": png(figure, optimize=True), "text/plain": caption}, raw=True, metadata={"image/png": {"alt": caption}})
     display(Markdown(f"*{caption}*"))
 
 
-def png(figure: Figure, dpi: int = 100) -> bytes:
-    """The figure as PNG bytes; closes it."""
+def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
+    """The figure as PNG bytes, with `optimize` the fewest (slower: for files, not for sliders); closes it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"optimize": optimize})
     plt.close(figure)
     return buffer.getvalue()
 
@@ -46,12 +46,19 @@ def image_grid(images: Tensor, columns: int, ax: Axes, title: str = "", row_labe
     for k, image in enumerate(images.permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()):
         y, x = k // columns * (height + 2) + 1, k % columns * (width + 2) + 1
         canvas[y : y + height, x : x + width] = image
-    ax.imshow(canvas.squeeze(-1) if channels == 1 else canvas, vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(canvas.squeeze(-1) if channels == 1 else canvas, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
     ax.set_title(title)
     ax.set_xticks([])
     ax.set_yticks([(height + 2) * (r + 0.5) for r in range(len(row_labels))], row_labels)
     ax.tick_params(length=0)
     sns.despine(ax=ax, left=True, bottom=True)
+    return ax
+
+
+def image_pairs(pairs: Tensor, labels: Sequence[str], ax: Axes, title: str = "", row_labels: Sequence[str] = ()) -> Axes:
+    """Pairs of images (N, 2, C, H, W), one above the other, with a label below each pair."""
+    image_grid(pairs.transpose(0, 1).flatten(0, 1), len(pairs), ax, title, row_labels)
+    ax.set_xticks([(pairs.shape[-1] + 2) * (k + 0.5) for k in range(len(pairs))], labels, fontsize="small")
     return ax
 
 
@@ -61,16 +68,19 @@ def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> 
     trace: an LSTMState of arrays (T, H); digits: the T digits read, as tick labels; axes: (2, 4). Units are sorted by |c| at the end.
     """
     order = np.argsort(np.abs(np.asarray(trace.c)[-1]))[::-1]
+    every = -(-len(digits) // 20)  # more tick labels than this would touch
     panels = {"input gate i": trace.i, "forget gate f": trace.f, "output gate o": trace.o, "cell state c": trace.c}
     for (above, below), (name, values) in zip(axes.T, panels.items(), strict=True):
         values, is_gate = np.asarray(values), "gate" in name
         limit = 1 if is_gate else np.abs(values).max()
         low, colours = (0, "viridis") if is_gate else (-limit, "RdBu_r")
         picture = above.imshow(values.T[order], aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=limit)
-        above.figure.colorbar(picture, ax=[above, below], location="top", shrink=0.9, aspect=30)
+        if name in ("output gate o", "cell state c"):  # one scale for the three gates, one for the cell
+            columns = axes[:, :3] if is_gate else axes[:, 3]
+            above.figure.colorbar(picture, ax=columns, location="top", shrink=0.9, aspect=100 if is_gate else 30)
         above.set(xlabel=name, xticks=[], yticks=[])
         below.plot(values.mean(axis=1) if is_gate else np.abs(values).mean(axis=1), marker=".")
-        below.set(xlim=(-0.5, len(values) - 0.5), xticks=range(len(digits)), xticklabels=digits, xlabel="digit read")
+        below.set(xlim=(-0.5, len(values) - 0.5), xticks=range(0, len(digits), every), xticklabels=digits[::every], xlabel="digit read")
         below.set(ylim=(0, 1) if is_gate else (0, None))
     axes[0, 0].set_ylabel("unit")
     axes[1, 0].set_ylabel("mean")

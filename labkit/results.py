@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def record(
         "torch": torch.__version__,
         "device": _device_name(),
         "metrics": plain,
-        "claims": [{**asdict(claim), "verdict": claim.verdict} for claim in claims],
+        "claims": [{"claim": c.claim, "reported": c.reported, "reproduced": c.reproduced, "verdict": c.verdict} for c in claims],
     }
     path = folder() / f"{notebook}.json"
     try:

@@ -1,6 +1,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from labkit import results
@@ -21,9 +22,10 @@ def test_a_record_holds_what_was_measured_and_where(folder):
 
 
 def test_the_table_shows_every_claim_with_a_verdict_in_words_and_escapes_html(folder):
-    claims = [results.Claim("a<b", "1 %", "2 %", True), results.Claim("c", "3", "4", None), results.Claim("d", "5", "6", "in part")]
+    claims = [results.Claim("a<b", "1 %", "2 %", np.True_), results.Claim("c", "3", "4", None), results.Claim("d", "5", "6", "in part")]
     made = results.record("lab", {}, data="none", seed=0, claims=claims)
     table = made._repr_html_()
+    assert [claim["verdict"] for claim in json.loads(made.path.read_text())["claims"]] == ["holds", "not tested in this profile", "in part"]
     assert "a&lt;b" in table and "a<b" not in table
     for words in ("holds", "not tested in this profile", "in part"):
         assert words in table and words in repr(made)

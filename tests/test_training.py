@@ -154,7 +154,13 @@ def test_train_is_the_same_twice_leaves_the_global_generator_alone_and_stops_whe
     assert torch.equal(before, torch.get_rng_state())
     assert first["history"] == second["history"]
     assert all(torch.equal(first["network"][k], second["network"][k]) for k in first["network"])
-    assert len(train(length=3, steps=40, log_every=10, hidden_dim=32, stop_at=0.0)["history"]) == 1
+    assert len(train(length=3, steps=40, log_every=10, hidden_dim=32, stop_at=0.0)["history"]) == 2
+
+
+def test_a_network_that_still_guesses_is_given_up_and_one_that_learns_is_not():
+    hopeless = train(length=50, steps=40, log_every=10, hidden_dim=8, give_up=20)["history"]
+    assert len(hopeless) == 2 and hopeless[-1]["held_out_accuracy"] < 0.15
+    assert len(train(length=3, steps=40, log_every=10, hidden_dim=32, lr=1e-2, give_up=20)["history"]) == 4
 
 
 def test_training_learns_held_out_palindromes():

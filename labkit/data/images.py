@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -92,9 +93,14 @@ def home() -> Path:
 def _roots() -> Iterable[tuple[str, Path]]:
     given = os.environ.get("LABKIT_DATA")
     if given:
-        if not Path(given).is_dir():
-            raise FileNotFoundError(f"LABKIT_DATA={given} is not a folder; set it to one that holds MNIST/raw/… or cats/, or unset it")
-        yield "LABKIT_DATA", Path(given)
+        # a relative folder counts from the working directory, or from the repository, for notebooks run in notebooks/
+        folder = next((path for path in (Path(given).expanduser(), home().parent / given) if path.is_dir()), None)
+        if folder is None:
+            where = "" if Path(given).is_absolute() else f" below {Path.cwd()}"
+            raise FileNotFoundError(
+                f"LABKIT_DATA={given} is not a folder{where}; set it to one that holds MNIST/raw/… or cats/, or unset it"
+            )
+        yield "LABKIT_DATA", folder
     yield "data folder", home()
 
 
@@ -186,7 +192,7 @@ def _download(class_name: str, title: str) -> bool:
         (home() / class_name).mkdir(exist_ok=True)
         os.replace(temporary / class_name / "raw", home() / class_name / "raw")
         return True
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
         print(f"{title}: the download failed ({error}). Remedy: check network and free space, set LABKIT_DATA to a folder that has the set")
         return False
     finally:
@@ -208,9 +214,9 @@ def _read_cats(root: Path) -> tuple[Tensor, ...] | None:
     images, held_out = content["images"], content["held_out"]
     if content["broken"]:
         shown = ", ".join(content["broken"][:5]) + (", …" if len(content["broken"]) > 5 else "")
-        print(
-            f"Cats: left out {len(content['broken'])} of {len(images) + len(content['broken'])} files that are no readable image: {shown}"
-        )
+        print(f"Cats: left out {len(content['broken']):,} files that are no readable image: {shown}")
+    if content["copies"]:
+        print(f"Cats: left out {len(content['copies']):,} exact copies of other images, e.g. {content['copies'][0]}")
     train, test = images[~held_out], images[held_out]
     return train, test, torch.zeros(len(train), dtype=torch.int64), torch.zeros(len(test), dtype=torch.int64)
 

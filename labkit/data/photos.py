@@ -28,15 +28,16 @@ def find(root: Path, name: str) -> Path | None:
 
 
 def fingerprint(place: Path) -> str:
-    """A hash that changes when the archive, or a file in the folder, is changed, added or removed."""
+    """A hash that changes when the archive, or a file in the folder, or the code that reads it, is changed."""
     files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
     facts = [(path.relative_to(place).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr((SIDE, facts)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(facts).encode() + Path(__file__).read_bytes()).hexdigest()[:16]
 
 
 def read(place: Path) -> dict:
-    """{"images": uint8 (N, 3, 64, 64), "held_out": bool (N,), "broken": names}, in the order of file names.
+    """{"images": uint8 (N, 3, 64, 64), "held_out": bool (N,), "broken": names, "copies": names}, in the order of file names.
 
+    Of images that are the same to the pixel the first name stays, for a copy on the other side of the split would be tested after training.
     Raises ValueError if the place cannot be read, holds paths that lead out of it, or has fewer than 100 readable images.
     """
     images, broken = {}, []
@@ -45,12 +46,15 @@ def read(place: Path) -> dict:
             images[name] = to_tensor(content())
         except Exception as error:  # Pillow raises many kinds for broken files, and none of them may stop the others
             broken.append(f"{name} ({type(error).__name__})")
-    if len(images) < FEWEST:
-        found = f"{len(images)} readable images" + (f" and {len(broken)} unreadable files, {broken[0]} the first" if broken else "")
+    first: dict[bytes, str] = {}
+    for name in sorted(images):
+        first.setdefault(images[name].numpy().tobytes(), name)
+    copies = sorted(images.keys() - first.values())
+    if len(first) < FEWEST:
+        found = f"{len(first)} different readable images" + (f" and {len(broken)} unreadable ones, e.g. {broken[0]}" if broken else "")
         raise ValueError(f"{place} has {found}; expected at least {FEWEST} ({', '.join(IMAGES)}). Add images or move {place.name} away")
-    names = sorted(images)
-    held_out = torch.tensor([is_held_out(name) for name in names])
-    return {"images": torch.stack([images[name] for name in names]), "held_out": held_out, "broken": sorted(broken)}
+    held_out = torch.tensor([is_held_out(name) for name in first.values()])
+    return {"images": torch.stack([images[n] for n in first.values()]), "held_out": held_out, "broken": sorted(broken), "copies": copies}
 
 
 def is_held_out(name: str) -> bool:
@@ -89,6 +93,9 @@ def _files(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 for info in archive:
                     if info.isreg() and _is_image(place, info.name):
                         yield info.name, partial(_read_member, partial(archive.extractfile, info), info.size)
+                archive.fileobj.seek(archive.offset)  # tarfile takes an archive cut between two files for a whole one
+                if len(archive.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+                    raise tarfile.ReadError("its end is missing")
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise ValueError(
             f"{place} cannot be read to its end ({error}); expected a whole archive of images. Copy or download it again"

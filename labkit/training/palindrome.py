@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,13 +44,15 @@ def train(
     max_norm: float = 10.0,
     log_every: int = 100,
     stop_at: float = 2.0,
+    give_up: int | None = None,
     device: str = "cpu",
     checkpoint: str | os.PathLike | None = None,
     show: bool = False,
 ) -> dict[str, Any]:
     """Train `model` on fresh palindromes of the training split; score it every `log_every` steps on 1,000 held-out ones (all, if fewer).
 
-    optimizer: a class of torch.optim. stop_at: end as soon as held-out accuracy reaches this (above 1: never). Defaults are the report's.
+    optimizer: a class of torch.optim. stop_at: end when two scores in a row reach this (above 1: never).
+    give_up: end after this many steps if the network still guesses (below 15 %). The other defaults are the report's.
     Returns {"network" weights, "history" rows with step, train and held-out accuracy in [0, 1] and loss in nats}.
     """
     with torch.random.fork_rng():  # leaves the caller's generator alone
@@ -74,8 +77,10 @@ def train(
             accuracy, held_out_loss = score(network, held_out, encoding)
             train_accuracy = (logits.argmax(1) == y).double().mean().item()
             loop.log(train_accuracy=train_accuracy, train_loss=loss.item(), held_out_accuracy=accuracy, held_out_loss=held_out_loss)
-            if accuracy >= stop_at:
+            if len(loop.history) > 1 and min(row["held_out_accuracy"] for row in loop.history[-2:]) >= stop_at:  # once may be luck
                 loop.stop("learned")
+            elif give_up and step + 1 >= give_up and accuracy < 0.15:
+                loop.stop("still guessing")
     return {"network": {name: value.cpu() for name, value in network.state_dict().items()}, "history": loop.history}
 
 
@@ -84,3 +89,12 @@ def held_out_set(length: int, n: int) -> Tensor:
     if length <= 6:
         return palindromes.enumerate_all(length, "held_out")[:n]
     return palindromes.sample(n, length, "held_out", torch.Generator().manual_seed(1_000_000))
+
+
+def summary(settings: list[dict[str, Any]], runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a run of `train`: its settings, `accuracy` (held out, at the end), and `learned_at`, the first step at 99.9 % (or NaN)."""
+    rows = []
+    for setting, run in zip(settings, runs, strict=True):
+        learned = [row["step"] for row in run["history"] if row["held_out_accuracy"] >= 0.999]
+        rows.append({**setting, "accuracy": run["history"][-1]["held_out_accuracy"], "learned_at": learned[0] if learned else float("nan")})
+    return pd.DataFrame(rows)

@@ -1,0 +1,119 @@
+"""The kit's speed bars on this machine: python tests/benchmark.py [key_presses …]. Not a test: times depend on what else runs."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+from labkit import plots, widgets
+from labkit.data import images, load, palindromes, photos, synthetic
+from labkit.models import LSTM, VanillaRNN
+
+
+def alternate(*functions, repeats=30):
+    """Median seconds of each function, taken in turns so that whatever else the machine does meets all alike."""
+    times = [[] for _ in functions]
+    for k in range(repeats + 3):
+        for seconds, function in zip(times, functions, strict=True):
+            start = time.perf_counter()
+            function()
+            if k >= 3:  # the first rounds warm up
+                seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
+
+
+def report(what, measured, bar="-"):
+    print(f"{what:<62} {measured:>24}   bar: {bar}", flush=True)
+
+
+def milliseconds(seconds):
+    return f"{1000 * seconds:.1f} ms"
+
+
+class TorchLSTM(torch.nn.Module):
+    """torch.nn.LSTM with the read-out of the last step that ours has."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.read_out = torch.nn.LSTM(10, 128, batch_first=True), torch.nn.Linear(128, 10)
+
+    def forward(self, x):
+        return self.read_out(self.lstm(x)[0][:, -1])
+
+
+def training_step(model, length):
+    """A function that does one step: forward, backward, clipping, RMSprop; batch 128."""
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
+    digits = palindromes.sample(128, length, "train", torch.Generator().manual_seed(0))
+    x, y = palindromes.inputs(digits), palindromes.targets(digits)
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+
+    return step
+
+
+def lstm_against_torch():
+    ours, torchs = alternate(training_step(LSTM(10, 128, 10), 51), training_step(TorchLSTM(), 51))  # 50 steps are read
+    report("LSTM step, T = 50, hidden 128, batch 128: ours / torch.nn", f"{milliseconds(ours)} / {milliseconds(torchs)}")
+    report("  ratio", f"{ours / torchs:.2f}", "1.5")
+
+
+def palindrome_steps():
+    for length in (5, 10, 20, 50, 100):
+        lstm, rnn = alternate(training_step(LSTM(10, 128, 10), length), training_step(VanillaRNN(10, 128, 10), length), repeats=15)
+        report(f"palindrome training step, T = {length}: LSTM / RNN", f"{milliseconds(lstm)} / {milliseconds(rnn)}")
+
+
+def imports():
+    def seconds(statement):
+        return lambda: subprocess.run([sys.executable, "-c", statement], check=True)
+
+    statements = ["labkit", "labkit.data", "labkit.models", "labkit.training"]
+    torch_alone, *ours = alternate(seconds("import torch"), *(seconds(f"import torch, {name}") for name in statements), repeats=5)
+    report("import torch", f"{torch_alone:.2f} s")
+    for name, whole in zip(statements, ours, strict=True):
+        report(f"  import {name} on top of it", f"{whole - torch_alone:+.2f} s", "0.2 s" if name == "labkit" else "-")
+
+
+def stand_in_digits():
+    start = time.perf_counter()
+    synthetic.digits(60_000)
+    report("60,000 stand-in digits", f"{time.perf_counter() - start:.1f} s", "30 s")
+
+
+def cats_again():
+    """The second load of the cats of LABKIT_DATA or data/, if there are any."""
+    if not any(photos.find(root, "cats") for _, root in images._roots()):
+        report("cats, second load", "no cats found", "1 s")
+        return
+    load("cats")  # makes the cache, if there is none
+    (seconds,) = alternate(lambda: load("cats"), repeats=3)
+    report("cats, second load", f"{seconds:.2f} s", "1 s")
+
+
+def key_presses():
+    plots.style()
+    panel = widgets.palindrome_reader(LSTM(10, 128, 10), "1232")
+    for n in (4, 9, 20, 99):
+
+        def press(n=n):
+            panel.controls["digits"].value = ""  # refused before anything is drawn
+            panel.controls["digits"].value = "7" * n
+
+        (seconds,) = alternate(press, repeats=15)
+        report(f"palindrome widget, a key press with {n} digits", milliseconds(seconds), "150 ms" if n < 10 else "-")
+
+
+if __name__ == "__main__":
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
+    chosen = sys.argv[1:]  # names of the functions below; none: all
+    for measure in (lstm_against_torch, palindrome_steps, imports, stand_in_digits, cats_again, key_presses):
+        if not chosen or measure.__name__ in chosen:
+            measure()

@@ -1,0 +1,370 @@
+"""The ladder of image sources: which rung is taken, what is refused, and that no part of a set is ever taken for the whole."""
+
+import gzip
+import http.client
+import os
+import socket
+import struct
+
+import pytest
+import torch
+from torchvision import datasets
+
+from labkit.data import images, load
+from labkit.files import replacing
+
+NAMES = {
+    ("train", "images"): "train-images-idx3-ubyte",
+    ("train", "labels"): "train-labels-idx1-ubyte",
+    ("test", "images"): "t10k-images-idx3-ubyte",
+    ("test", "labels"): "t10k-labels-idx1-ubyte",
+}
+SMALL = (20, 10)  # stand-ins: enough to compare, and never cached
+
+
+def idx(values):
+    """The bytes of an IDX file of a uint8 tensor."""
+    return struct.pack(f">{1 + values.ndim}I", 0x800 + values.ndim, *values.shape) + bytes(values.flatten().tolist())
+
+
+def write_set(root, class_name="MNIST", n=(30, 20), shade=7):
+    """A whole, tiny set in torchvision's layout, every pixel of value `shade`; returns its raw folder."""
+    raw = root / class_name / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for part, count in zip(("train", "test"), n, strict=True):
+        (raw / NAMES[part, "images"]).write_bytes(idx(torch.full((count, 28, 28), shade, dtype=torch.uint8)))
+        (raw / NAMES[part, "labels"]).write_bytes(idx((torch.arange(count) % 10).to(torch.uint8)))
+    return raw
+
+
+@pytest.fixture
+def given(tmp_path, data_home, monkeypatch):
+    """The folder that LABKIT_DATA names."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    monkeypatch.setenv("LABKIT_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """A network that is there; whatever then asks for more than a connection fails."""
+    monkeypatch.setattr("socket.create_connection", lambda *args, **kwargs: socket.socket())
+
+
+def fake_download(monkeypatch, fetch):
+    """torchvision's MNIST class, except that a download is `fetch(root)`."""
+    real = datasets.MNIST
+
+    class Fake(real):
+        def __init__(self, root, train=True, download=False):
+            if download:
+                fetch(root)
+            super().__init__(root, train=train)
+
+    Fake.__name__ = "MNIST"  # which torchvision uses as the name of the folder
+    monkeypatch.setattr(datasets, "MNIST", Fake)
+
+
+# Whole sets.
+
+
+@pytest.mark.parametrize(("name", "class_name"), [("mnist", "MNIST"), ("fashion", "FashionMNIST")])
+def test_idx_files_are_read_as_they_are(given, name, class_name, capsys):
+    write_set(given, class_name, shade=9)
+    found = load(name)
+    assert found.train.shape == (30, 1, 28, 28) and found.test.shape == (20, 1, 28, 28)
+    assert found.train.dtype == torch.uint8 and (found.train == 9).all()
+    assert found.test_labels.dtype == torch.int64 and found.test_labels.tolist() == [k % 10 for k in range(20)]
+    assert len(found.classes) == 10
+    assert found.source == "LABKIT_DATA" and found.provenance == f"{name} (LABKIT_DATA)"
+    assert not found.is_stand_in and "stand-in" not in found.title
+    assert "from: LABKIT_DATA" in capsys.readouterr().out
+
+
+def test_size_takes_the_first_images(given):
+    write_set(given)
+    found = load("mnist", size=(12, 3))
+    assert [len(part) for part in (found.train, found.train_labels, found.test, found.test_labels)] == [12, 12, 3, 3]
+    assert found.train_labels.tolist() == [k % 10 for k in range(12)]
+
+
+def test_an_unknown_name_lists_the_names():
+    with pytest.raises(ValueError, match=r"'dogs'.*'mnist', 'fashion', 'cats'"):
+        load("dogs")
+
+
+# Broken sets: an error that names the file, what was expected and the remedy, never the next rung.
+
+
+def cut(content):
+    return content[:-1]
+
+
+def cut_in_the_header(content):
+    return content[:6]
+
+
+def add(content):
+    return content + b"\0"
+
+
+BROKEN = {
+    "truncated images": ("images", cut, "is truncated: 23535 bytes, expected 23536 for 30 items"),
+    "truncated labels": ("labels", cut, "is truncated: 37 bytes, expected 38 for 30 items"),
+    "cut header": ("images", cut_in_the_header, "is truncated: 6 bytes, expected a header of 16"),
+    "empty file": ("labels", lambda content: b"", "is truncated: 0 bytes, expected a header of 8"),
+    "too long images": ("images", add, "is too long: 23537 bytes, expected 23536"),
+    "too long labels": ("labels", add, "is too long: 39 bytes, expected 38"),
+    "gzip under that name": ("images", gzip.compress, "magic number 0x1f8b[0-9a-f]*, expected 0x803"),
+    "images for labels": ("labels", lambda content: idx(torch.zeros(30, 28, 28, dtype=torch.uint8)), "magic number 0x803, expected 0x801"),
+    "wrong shape": ("images", lambda content: idx(torch.zeros(30, 32, 32, dtype=torch.uint8)), r"\[32, 32\], expected \[28, 28\]"),
+    "fewer labels than images": ("labels", lambda content: idx(torch.zeros(29, dtype=torch.uint8)), "has 29 labels but .* has 30 images"),
+    "a label above 9": ("labels", lambda content: idx(torch.arange(30).clamp(max=10).byte()), "has the label 10, expected 0 to 9"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_is_named_with_the_remedy(given, case):
+    kind, damage, message = BROKEN[case]
+    path = write_set(given) / NAMES["train", kind]
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message) as caught:
+        load("mnist")
+    assert str(path) in str(caught.value)
+    assert f"delete the folder {path.parent} and load again" in str(caught.value)
+
+
+@pytest.mark.parametrize("lost", NAMES.values())
+def test_a_missing_file_among_the_four_is_named_with_the_remedy(given, lost):
+    raw = write_set(given)
+    (raw / lost).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{lost} is missing.*delete the folder") as caught:
+        load("mnist")
+    assert str(raw) in str(caught.value)
+
+
+# The ladder.
+
+
+def test_rungs_are_taken_in_order(given, data_home):
+    assert load("mnist", SMALL).source == images.STAND_IN
+    write_set(data_home, shade=2)
+    assert load("mnist").source == "data folder"
+    write_set(given, shade=1)
+    found = load("mnist")
+    assert found.source == "LABKIT_DATA" and (found.train == 1).all()
+
+
+def test_a_set_that_labkit_data_lacks_comes_from_the_next_rung(given, data_home):
+    write_set(given, "MNIST", shade=1)
+    write_set(data_home, "FashionMNIST", shade=2)
+    assert load("mnist").source == "LABKIT_DATA"
+    assert load("fashion").source == "data folder"
+
+
+@pytest.mark.parametrize("where", ["nowhere", "a file"])
+def test_a_labkit_data_that_is_no_folder_is_an_error(tmp_path, data_home, monkeypatch, where):
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / where))
+    with pytest.raises(FileNotFoundError, match=r"is not a folder; set it to one that holds .*, or unset it") as caught:
+        load("mnist")
+    assert str(tmp_path / where) in str(caught.value)
+
+
+def test_a_relative_labkit_data_counts_from_the_working_folder_or_the_repository(tmp_path, data_home, monkeypatch):
+    write_set(tmp_path / "course" / "images")
+    monkeypatch.chdir(tmp_path / "course")
+    for relative in ("images", "course/images"):  # the second from data_home's parent, where notebooks are not
+        monkeypatch.setenv("LABKIT_DATA", relative)
+        assert load("mnist").source == "LABKIT_DATA"
+    monkeypatch.setenv("LABKIT_DATA", "images")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        load("mnist")
+    assert str(tmp_path) in str(caught.value)  # a relative path means little without it
+
+
+def test_an_empty_labkit_data_is_none(data_home, monkeypatch):
+    monkeypatch.setenv("LABKIT_DATA", "")
+    assert load("mnist", SMALL).is_stand_in
+
+
+# Downloads.
+
+
+def test_a_download_lands_in_the_data_folder_and_is_used_again(data_home, network, monkeypatch):
+    fake_download(monkeypatch, lambda root: write_set(root, shade=5))
+    found = load("mnist")
+    assert found.source == "download" and (found.train == 5).all()
+    assert load("mnist", download=False).source == "data folder"
+    assert [path.name for path in data_home.iterdir()] == ["MNIST"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("No space left on device"), RuntimeError("File not found or corrupted."), EOFError("ended"), http.client.IncompleteRead(b"")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_download_that_fails_midway_leaves_nothing_and_falls_to_the_stand_in(data_home, network, monkeypatch, capsys, error):
+    def break_off(root):
+        raw = write_set(root)
+        (raw / NAMES["test", "labels"]).unlink()
+        raise error
+
+    fake_download(monkeypatch, break_off)
+    timeout = socket.getdefaulttimeout()
+    assert load("mnist", SMALL).is_stand_in
+    assert not any(data_home.rglob("*"))
+    assert socket.getdefaulttimeout() == timeout
+    printed = capsys.readouterr()
+    assert "the download failed" in printed.out and "Remedy" in printed.out and printed.err == ""
+
+
+def test_an_interrupted_download_leaves_nothing(data_home, network, monkeypatch):
+    def interrupt(root):
+        write_set(root)
+        raise KeyboardInterrupt
+
+    fake_download(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load("mnist", SMALL)
+    assert not any(data_home.rglob("*"))
+
+
+def test_a_data_folder_that_cannot_be_made_stops_the_download_not_the_lab(data_home, network, monkeypatch, capsys):
+    data_home.write_text("a file where the folder should be")
+    fake_download(monkeypatch, lambda root: pytest.fail("nothing to download into"))
+    assert load("mnist", SMALL).is_stand_in
+    assert "the download failed" in (printed := capsys.readouterr().out) and str(data_home) in printed
+
+
+def test_without_a_network_the_stand_in_is_used_and_says_so(data_home, capsys):
+    found = load("mnist", SMALL)
+    assert found.is_stand_in and found.source == "built-in stand-in" and found.provenance == "mnist (built-in stand-in)"
+    assert "stand-in" in found.title
+    printed = capsys.readouterr().out
+    assert "no network" in printed and "NOT the real MNIST" in printed and "from: built-in stand-in" in printed
+
+
+def test_download_false_opens_no_socket(data_home, monkeypatch):
+    monkeypatch.setattr("socket.create_connection", lambda *args, **kwargs: pytest.fail("a socket was opened"))
+    monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("a socket was opened"))
+    assert load("mnist", SMALL, download=False).is_stand_in
+
+
+# The stand-ins, through load().
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mnist", (1, 28, 28)), ("fashion", (1, 28, 28)), ("cats", (3, 64, 64))])
+def test_stand_ins_have_the_size_asked_for_their_factors_and_no_image_twice(data_home, name, shape):
+    found, again = load(name, SMALL), load(name, SMALL)
+    assert found.train.shape == (20, *shape) and found.test.shape == (10, *shape) and found.train.dtype == torch.uint8
+    assert len(found.train_labels) == 20 and len(found.test_labels) == 10
+    assert found.train_labels.max() < len(found.classes)
+    for part, n in (("train", 20), ("test", 10)):
+        assert found.factors[part] and all(values.shape == (n,) for values in found.factors[part].values())
+    assert torch.equal(found.train, again.train) and torch.equal(found.test, again.test)
+    assert len(torch.cat([found.train, found.test]).unique(dim=0)) == 30
+
+
+@pytest.fixture
+def full_size(monkeypatch):
+    """Digits whose full set is 700 and 90: small enough to draw, and more than the generator draws at once."""
+    title, class_name, classes, generate, _ = images.SETS["mnist"]
+    monkeypatch.setitem(images.SETS, "mnist", (title, class_name, classes, generate, (700, 90)))
+
+
+def test_more_than_there_is_means_all(data_home, full_size):
+    found = load("mnist", size=(10**6, 10**6))
+    assert (len(found.train), len(found.test)) == (700, 90)
+
+
+def test_a_part_is_the_beginning_of_the_whole_drawn_or_cached(data_home, full_size):
+    drawn = load("mnist", size=(600, 40))
+    whole = load("mnist")
+    cached = load("mnist", size=(600, 40))
+    for part in (whole.train[:600], cached.train):
+        assert torch.equal(part, drawn.train)
+    assert torch.equal(cached.test, drawn.test) and torch.equal(cached.train_labels, drawn.train_labels)
+    assert all(torch.equal(values, drawn.factors["train"][name]) for name, values in cached.factors["train"].items())
+
+
+# The cache.
+
+
+def cached_files(data_home):
+    return sorted(path.name for path in data_home.rglob("*") if path.is_file())
+
+
+def test_a_full_set_is_drawn_once(data_home, full_size, monkeypatch):
+    first = load("mnist")
+    title, class_name, classes, _, size = images.SETS["mnist"]
+    monkeypatch.setitem(images.SETS, "mnist", (title, class_name, classes, lambda *args, **kw: pytest.fail("drawn again"), size))
+    assert torch.equal(load("mnist").train, first.train)
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[: len(content) // 2], lambda content: b"not a tensor"])
+def test_a_damaged_cache_is_made_anew_with_a_word(data_home, full_size, capsys, damage):
+    first = load("mnist")
+    (path,) = (data_home / "cache").iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    assert torch.equal(load("mnist").train, first.train)
+    assert f"{path} is damaged" in capsys.readouterr().out
+    load("mnist")
+    assert "damaged" not in capsys.readouterr().out
+
+
+def full_disk_at_save(monkeypatch):
+    def save(content, path):
+        path.write_bytes(b"the first half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save)
+
+
+def full_disk_in_torch(monkeypatch):
+    def save(content, path):
+        path.write_bytes(b"the first half")
+        raise RuntimeError("[enforce fail at inline_container.cc] unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", save)
+
+
+def read_only(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+
+
+def no_rename(monkeypatch):
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+
+@pytest.mark.parametrize("trouble", [full_disk_at_save, full_disk_in_torch, read_only, no_rename])
+def test_a_cache_that_cannot_be_written_leaves_no_part_and_stops_nothing(data_home, full_size, monkeypatch, capsys, trouble):
+    trouble(monkeypatch)
+    assert len(load("mnist").train) == 700
+    assert cached_files(data_home) == []
+    printed = capsys.readouterr().out
+    assert "cannot write" in printed and str(data_home / "cache") in printed and "Free some space" in printed
+
+
+def test_a_file_in_place_of_the_data_folder_stops_nothing(data_home, full_size, capsys):
+    data_home.write_text("a file")
+    assert len(load("mnist").train) == 700
+    assert f"cannot write {data_home}" in capsys.readouterr().out
+    assert data_home.read_text() == "a file"
+
+
+def test_an_interrupt_while_writing_keeps_the_old_file(tmp_path):
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,285 @@
+"""Folders and archives of photographs: any size and mode, broken files named, nothing outside the archive, a split that stays."""
+
+import io
+import tarfile
+import zipfile
+
+import pytest
+import torch
+from PIL import Image
+
+from labkit.data import load, photos
+
+N = 110  # images: just above the fewest that are accepted
+RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Name → bytes of N one-coloured images, each of its own colour, in two folders."""
+    return {f"{k % 2}/{k:03}.png": encoded(Image.new("RGB", (9, 9), (k, 2 * k, 255 - k))) for k in range(N)}
+
+
+def write_folder(place, files):
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    return place
+
+
+def write_archive(place, files):
+    """A .zip, .tar or .tar.gz with the folder cats/ in it; entries in reversed order, which must not matter."""
+    if place.suffix == ".zip":
+        with zipfile.ZipFile(place, "w") as archive:
+            for name, content in reversed(files.items()):
+                archive.writestr(f"cats/{name}", content)
+    else:
+        with tarfile.open(place, "w:gz" if place.suffix == ".gz" else "w") as archive:
+            for name, content in reversed(files.items()):
+                info = tarfile.TarInfo(f"cats/{name}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return place
+
+
+ARCHIVES = ["cats.tar", "cats.tar.gz", "cats.zip"]
+
+
+@pytest.mark.parametrize("archive", ARCHIVES)
+def test_folder_and_archive_give_the_same_tensors_and_split(tmp_path, pictures, archive):
+    folder = photos.read(write_folder(tmp_path / "cats", pictures))
+    packed = photos.read(write_archive(tmp_path / archive, pictures))
+    assert folder["images"].shape == (N, 3, 64, 64) and folder["images"].dtype == torch.uint8
+    assert torch.equal(folder["images"], packed["images"]) and torch.equal(folder["held_out"], packed["held_out"])
+    assert folder["broken"] == packed["broken"] == []
+
+
+# Modes and sizes.
+
+
+def animated():
+    return encoded(Image.new("RGB", (70, 70), RED), "GIF", save_all=True, append_images=[Image.new("RGB", (70, 70), BLUE)])
+
+
+def palette_with_transparency():
+    image = Image.new("P", (80, 80), 0)
+    image.putpalette([*RED, *BLUE])
+    return encoded(image, transparency=0)
+
+
+ONE_COLOUR = {  # what is in the file → the colour that the tensor must have
+    "greyscale": (encoded(Image.new("L", (80, 90), 77)), (77, 77, 77)),
+    "greyscale, opaque alpha": (encoded(Image.new("LA", (80, 90), (77, 255))), (77, 77, 77)),
+    "greyscale, transparent": (encoded(Image.new("LA", (80, 90), (77, 0))), WHITE),
+    "RGBA, opaque": (encoded(Image.new("RGBA", (80, 90), (*GREEN, 255))), GREEN),
+    "RGBA, transparent": (encoded(Image.new("RGBA", (80, 90), (*GREEN, 0))), WHITE),
+    "RGBA, half": (encoded(Image.new("RGBA", (80, 90), (*BLACK, 128))), (127, 127, 127)),
+    "palette": (encoded(Image.new("RGB", (80, 90), BLUE).convert("P")), BLUE),
+    "palette, transparent": (palette_with_transparency(), WHITE),
+    "CMYK": (encoded(Image.new("CMYK", (80, 90), (0, 255, 255, 0)), "TIFF"), RED),
+    "1 bit": (encoded(Image.new("1", (80, 90), 1)), WHITE),
+    "16 bits, scaled and not clipped": (encoded(Image.new("I;16", (80, 90), 100 * 257)), (100, 100, 100)),
+    "first frame of an animation": (animated(), RED),
+    "one pixel": (encoded(Image.new("RGB", (1, 1), GREEN)), GREEN),
+    "very wide": (encoded(Image.new("RGB", (3000, 2), GREEN)), GREEN),
+    "very tall": (encoded(Image.new("RGB", (2, 3000), GREEN)), GREEN),
+    "JPEG": (encoded(Image.new("RGB", (80, 90), (100, 100, 100)), "JPEG"), (100, 100, 100)),
+}
+
+
+@pytest.mark.parametrize("case", ONE_COLOUR)
+def test_every_mode_and_size_becomes_64_pixels_of_rgb(case):
+    content, colour = ONE_COLOUR[case]
+    image = photos.to_tensor(content)
+    assert image.shape == (3, 64, 64) and image.dtype == torch.uint8
+    assert (image.int() - torch.tensor(colour)[:, None, None]).abs().max() <= 2
+
+
+def test_a_turned_photograph_stands_upright():
+    image = Image.new("RGB", (64, 64), BLUE)
+    image.paste(RED, (0, 0, 64, 16))  # red above
+    tags = Image.Exif()
+    tags[0x0112] = 6  # orientation: the file lies on its side and is to be turned clockwise by 90°
+    lying = encoded(image.rotate(90), "PNG", exif=tags)
+    upright = photos.to_tensor(lying)
+    assert torch.equal(upright, photos.to_tensor(encoded(image)))
+    assert upright[:, 4, 32].tolist() == list(RED)
+
+
+def test_the_central_square_is_kept():
+    image = Image.new("RGB", (192, 64), RED)
+    image.paste(GREEN, (64, 0, 128, 64))
+    assert (photos.to_tensor(encoded(image))[1, :, 2:-2] == 255).all()
+
+
+# Broken files and places.
+
+
+def half(content):
+    return content[: len(content) // 2]
+
+
+def noise(side=64):
+    generator = torch.Generator().manual_seed(0)
+    return Image.frombytes("RGB", (side, side), bytes(torch.randint(256, (3 * side * side,), generator=generator).tolist()))
+
+
+BAD_FILES = {
+    "cut.jpg": half(encoded(noise(), "JPEG")),
+    "text.jpg": b"this is no image",
+    "empty.png": b"",
+    "cut.png": half(encoded(noise())),
+}
+
+
+@pytest.mark.parametrize("place", ["cats", *ARCHIVES])
+def test_broken_files_among_good_ones_are_counted_and_named(tmp_path, data_home, monkeypatch, capsys, pictures, place):
+    write = write_folder if place == "cats" else write_archive
+    write(tmp_path / "photos" / place if place == "cats" else _folder(tmp_path / "photos") / place, {**pictures, **BAD_FILES})
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "photos"))
+    found = load("cats")
+    assert len(found.train) + len(found.test) == N
+    printed = capsys.readouterr().out
+    assert f"left out {len(BAD_FILES)} files" in printed
+    assert all(name in printed for name in BAD_FILES)
+
+
+def _folder(path):
+    path.mkdir()
+    return path
+
+
+def test_of_exact_copies_the_first_name_stays(tmp_path, data_home, monkeypatch, capsys, pictures):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    write_folder(
+        tmp_path / "cats",
+        {**pictures, "2/copy.png": pictures["0/000.png"], "2/copy.bmp": encoded(Image.new("RGB", (9, 9), (1, 2, 254)), "BMP")},
+    )
+    found = load("cats")
+    assert len(torch.cat([found.train, found.test]).unique(dim=0)) == len(found.train) + len(found.test) == N
+    assert "left out 2 exact copies of other images, e.g. 2/copy.bmp" in capsys.readouterr().out
+
+
+def test_hidden_files_and_other_files_are_no_images(tmp_path, pictures):
+    others = {
+        "._000.png": b"a Mac's shadow",
+        ".hidden/1.png": b"",
+        "__MACOSX/1.png": b"",
+        "readme.txt": b"cats",
+        "SHOUTING.PNG": encoded(Image.new("RGB", (9, 9), WHITE)),
+    }
+    found = photos.read(write_folder(tmp_path / "cats", {**pictures, **others}))
+    assert len(found["images"]) == N + 1 and found["broken"] == []
+
+
+@pytest.mark.parametrize(
+    ("n", "bad", "message"),
+    [(0, 0, "has 0 different readable images"), (99, 0, "has 99 different readable images"), (99, 1, "1 unreadable ones, e.g. bad-0.jpg")],
+)
+@pytest.mark.parametrize("write", [write_folder, write_archive])
+def test_too_few_images_is_an_error_with_the_remedy(tmp_path, pictures, write, n, bad, message):
+    place = tmp_path / ("cats" if write is write_folder else "cats.tar")
+    if write is write_folder:
+        place.mkdir()
+    write(place, dict(list(pictures.items())[:n]) | {f"bad-{k}.jpg": b"" for k in range(bad)})
+    with pytest.raises(ValueError, match=r"expected at least 100 .*Add images or move .* away") as caught:
+        photos.read(place)
+    said = str(caught.value).replace("cats/bad", "bad")
+    assert message in said and str(place) in said
+
+
+def test_an_empty_cats_folder_is_an_error_and_not_the_next_rung(tmp_path, data_home, monkeypatch):
+    (tmp_path / "cats").mkdir()
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="has 0 different readable images; expected at least 100"):
+        load("cats")
+
+
+@pytest.mark.parametrize("archive", ARCHIVES)
+@pytest.mark.parametrize("name", ["../../outside.png", "../../../outside.txt", "/outside/absolute.png", "..\\..\\outside.png"])
+def test_an_archive_that_leads_out_of_itself_is_refused(tmp_path, pictures, archive, name):
+    place = tmp_path / archive
+    files = {**pictures, "evil": pictures["0/000.png"]}
+    if archive == "cats.zip":
+        with zipfile.ZipFile(place, "w") as packed:
+            for key, content in files.items():
+                packed.writestr(name if key == "evil" else key, content)
+    else:
+        with tarfile.open(place, "w:gz" if archive.endswith("gz") else "w") as packed:
+            for key, content in files.items():
+                info = tarfile.TarInfo(name if key == "evil" else key)
+                info.size = len(content)
+                packed.addfile(info, io.BytesIO(content))
+    with pytest.raises(ValueError, match=r"leads out of the archive; expected plain relative paths") as caught:
+        photos.read(place)
+    assert str(place) in str(caught.value) and "outside" in str(caught.value)
+    assert list(tmp_path.iterdir()) == [place]  # nothing was unpacked
+
+
+# A tar is blocks of 512 bytes: of each file here one header and one block. Cut inside either, and between two files.
+CUTS = [
+    ("cats.tar", 20 * 1024 + 512 + 40),
+    ("cats.tar", 20 * 1024 + 40),
+    ("cats.tar", 105 * 1024),
+    ("cats.tar", 0),
+    ("cats.tar.gz", 1500),
+    ("cats.zip", 5000),
+]
+
+
+@pytest.mark.parametrize(("archive", "kept"), CUTS)
+def test_a_truncated_archive_is_never_taken_for_a_whole_one(tmp_path, pictures, archive, kept):
+    place = write_archive(tmp_path / archive, pictures)
+    assert kept < place.stat().st_size
+    place.write_bytes(place.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="expected a whole archive of images. Copy or download it again") as caught:
+        photos.read(place)
+    assert str(place) in str(caught.value)
+
+
+# Split and cache.
+
+
+def test_the_split_is_a_tenth_and_no_image_moves_when_others_come():
+    names = [f"cat_{k}.jpg" for k in range(5000)]
+    held_out = [name for name in names if photos.is_held_out(name)]
+    assert 0.08 < len(held_out) / len(names) < 0.12
+    assert all(photos.is_held_out(f"cats/more/{name}") for name in held_out)  # wherever the folder lies
+
+
+def test_train_and_test_share_no_image_and_stay_when_images_are_added(tmp_path, data_home, monkeypatch, pictures):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    write_folder(tmp_path / "cats", pictures)
+    before = load("cats")
+    write_folder(tmp_path / "cats", {f"new/{k}.png": encoded(Image.new("RGB", (5, 5), (k, 0, 0))) for k in range(40)})
+    after = load("cats")
+
+    def colours(images):
+        return {tuple(colour) for colour in images[:, :, 0, 0].tolist()}
+
+    assert not colours(before.train) & colours(before.test) and colours(before.test)
+    assert colours(before.train) <= colours(after.train) and colours(before.test) <= colours(after.test)
+    assert len(after.train) + len(after.test) == N + 40
+    assert after.classes == ["cat"] and not after.train_labels.any() and len(after.test_labels) == len(after.test)
+
+
+@pytest.mark.parametrize("place", ["cats", "cats.zip"])
+def test_the_second_load_reads_the_cache_until_something_changes(tmp_path, data_home, monkeypatch, pictures, place):
+    given = _folder(tmp_path / "given")
+    write = write_folder if place == "cats" else write_archive
+    monkeypatch.setenv("LABKIT_DATA", str(given))
+    write(given / place, pictures)
+    reads, read = [], photos.read
+    monkeypatch.setattr(photos, "read", lambda where: reads.append(where) or read(where))
+    first, second = load("cats"), load("cats")
+    assert reads == [given / place]
+    assert torch.equal(first.train, second.train) and torch.equal(first.test, second.test)
+    write(given / place, {**pictures, "another.png": encoded(Image.new("RGB", (9, 9), WHITE))})
+    assert len(load("cats").train) + len(load("cats").test) == N + 1
+    assert len(reads) == 2

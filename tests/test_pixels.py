@@ -1,0 +1,70 @@
+"""Pixel statistics: known images have known answers."""
+
+import pytest
+import torch
+
+from labkit.metrics import pixels
+
+
+def noise(n: int, seed: int = 0, size: int = 6) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 1, size, size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def test_statistics_are_those_of_the_pixels():
+    images = noise(50) * (noise(50, seed=1) > 100)
+    found, x = pixels.summarise(pixels.grey_levels(images)), images.double() / 255
+    assert found["mean"] == pytest.approx(x.mean().item())
+    assert found["sd"] == pytest.approx(x.std(correction=0).item())
+    assert found["black"] == pytest.approx((images == 0).double().mean().item())
+
+
+def test_grey_levels_refuse_scaled_images():
+    with pytest.raises(TypeError, match="uint8"):
+        pixels.grey_levels(noise(2) / 255)
+
+
+def test_the_mean_of_a_class_uses_its_images_only():
+    images, labels = noise(30), torch.arange(30) % 3
+    means = pixels.class_means(images, labels, 4)
+    torch.testing.assert_close(means[1], images[1::3].float().mean(0) / 255)
+    assert means[3].abs().max() == 0
+
+
+def test_copies_are_found_and_near_copies_are_not():
+    references, queries = noise(40), noise(5, seed=1)
+    queries[2], queries[4] = references[7], references[9]
+    queries[4, 0, 0, 0] += 1
+    references[30] = references[7]
+    assert pixels.exact_copies(queries, references).tolist() == [[2, 7], [2, 30]]
+    assert pixels.exact_copies(queries[:2], references).shape == (0, 2)
+    assert pixels.distinct(references) == 39
+
+
+def test_black_and_white_are_one_apart():
+    black, white = torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    assert pixels.rms_distances(black, torch.cat([black, white])).tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+def test_nearest_is_the_smallest_of_all_distances(batch_size):
+    queries, references = noise(9, seed=1), noise(33)
+    distances, indices = pixels.nearest(queries, references, batch_size)
+    everything = ((queries[:, None].double() - references[None].double()) / 255).square().mean((2, 3, 4)).sqrt()
+    assert torch.equal(indices, everything.argmin(1))
+    torch.testing.assert_close(distances.double(), everything.amin(1), atol=1e-5, rtol=1e-4)
+
+
+def test_pairs_across_classes_ignore_twins_within_a_class():
+    images, labels = noise(30), torch.arange(30) % 3
+    images[3] = images[0]  # same class
+    images[10], images[20] = images[0], images[0]
+    images[10, 0, 0, 0], images[20, 0, :2] = 0, 0  # a near twin in class 1 and a less near one in class 2
+    pairs, distances = pixels.closest_across(images, labels, 2)
+    assert sorted(pairs[0].tolist())[1] == 10 and labels[pairs[0]].tolist() == [0, 1]
+    assert torch.equal(distances, distances.sort().values)
+    assert len({tuple(pair) for pair in labels[pairs].tolist()}) == 2
+
+
+def test_pairs_across_classes_need_two_classes():
+    with pytest.raises(ValueError, match="two classes"):
+        pixels.closest_across(noise(4), torch.zeros(4, dtype=torch.int64), 3)

@@ -1,0 +1,79 @@
+"""With the real images: counts, sources, and how far reading learned on the stand-ins carries over to them, and back."""
+
+import os
+
+import pytest
+import torch
+
+from labkit.data import images, load, photos
+from labkit.models.reader import Reader
+from labkit.training.classify import accuracy, train_classifier
+
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.skipif(not os.environ.get("LABKIT_DATA"), reason="needs the real images: set LABKIT_DATA to a folder that has them"),
+]
+
+
+@pytest.fixture(scope="module")
+def real():
+    return {name: load(name) for name in images.SETS}
+
+
+@pytest.fixture(scope="module")
+def stand_in():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_roots", lambda: [])
+        return {name: load(name, download=False) for name in ("mnist", "fashion")}
+
+
+@pytest.fixture(scope="module")
+def read_after():
+    """A function: accuracy on `test`'s test images of a Reader that saw the 60,000 training images of `train` once."""
+
+    def measure(train, test):
+        torch.manual_seed(0)
+        model = Reader().to(memory_format=torch.channels_last)  # half as fast again on a CPU
+        train_classifier(model, train.train, train.train_labels, epochs=1, seed=0)
+        return accuracy(model, test.test, test.test_labels)
+
+    return measure
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion"])
+def test_the_sets_have_their_published_counts(real, name):
+    found = real[name]
+    assert found.train.shape == (60_000, 1, 28, 28) and found.test.shape == (10_000, 1, 28, 28)
+    assert found.source == "LABKIT_DATA" and not found.is_stand_in
+    assert set(found.train_labels.tolist()) == set(found.test_labels.tolist()) == set(range(10))
+
+
+def test_fashion_mnist_is_balanced_and_mnist_as_its_authors_say(real):
+    assert real["fashion"].train_labels.bincount().tolist() == [6000] * 10
+    assert real["mnist"].train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+def test_cats_are_read_once_and_then_cached(real, monkeypatch):
+    monkeypatch.setattr(photos, "read", lambda place: pytest.fail(f"{place} was read again"))
+    again = load("cats")
+    assert torch.equal(again.test, real["cats"].test) and again.source == "LABKIT_DATA"
+
+
+def test_every_cat_is_either_kept_or_named(real):
+    cats = real["cats"]
+    place = photos.find(next(iter(images._roots()))[1], "cats")
+    content = torch.load(images.home() / "cache" / f"cats-{photos.fingerprint(place)}.pt", weights_only=True)
+    kept = len(cats.train) + len(cats.test)
+    assert kept + len(content["broken"]) + len(content["copies"]) == 15_747
+    assert 0.08 < len(cats.test) / kept < 0.12
+
+
+@pytest.mark.parametrize(
+    ("name", "on_real", "on_stand_in"),
+    [("mnist", 0.92, 0.97), ("fashion", 0.60, 0.75)],
+)
+def test_reading_carries_over_between_the_stand_ins_and_the_real_images(real, stand_in, read_after, name, on_real, on_stand_in):
+    assert len(stand_in[name].train) == 60_000 and len(stand_in[name].test) == 10_000 and stand_in[name].is_stand_in
+    there, back = read_after(stand_in[name], real[name]), read_after(real[name], stand_in[name])
+    print(f"{name}: stand-in -> real {there:.4f} (bar {on_real}), real -> stand-in {back:.4f} (bar {on_stand_in})")
+    assert there >= on_real and back >= on_stand_in
