@@ -135,6 +135,23 @@ def test_a_broken_file_is_named_with_the_remedy(given, case):
     assert f"delete the folder {path.parent} and load again" in str(caught.value)
 
 
+def test_packed_files_alone_are_named_with_the_remedy(given):
+    raw = write_set(given)
+    for path in list(raw.iterdir()):
+        path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="only packed files.*gunzip") as error:
+        load("mnist", download=False)
+    assert str(raw) in str(error.value)
+
+
+def test_a_set_of_no_images_is_refused(given):
+    raw = write_set(given)
+    (raw / NAMES["test", "images"]).write_bytes(struct.pack(">4I", 0x803, 0, 28, 28))
+    with pytest.raises(ValueError, match=f"{NAMES['test', 'images']} holds no items, expected at least one; delete"):
+        load("mnist", download=False)
+
+
 @pytest.mark.parametrize("lost", NAMES.values())
 def test_a_missing_file_among_the_four_is_named_with_the_remedy(given, lost):
     raw = write_set(given)

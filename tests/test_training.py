@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 
 from labkit.training import Loop, sweep
-from labkit.training.palindrome import train
+from labkit.training.palindrome import summary, train
 
 
 class Fit:
@@ -138,10 +139,10 @@ def test_a_sweep_gives_what_a_loop_would_in_processes_or_not():
 def test_a_sweep_that_fails_keeps_what_is_finished(tmp_path, capsys):
     path = tmp_path / "sweep.partial"
     broken = SETTINGS[:2] + [dict(SETTINGS[2], encoding="binary")]
-    with pytest.raises(ValueError, match="encoding|binary"):
+    with pytest.raises(ValueError, match="encoding must be .*binary"):
         sweep(train, broken, path, workers=1)
     assert len(torch.load(path, weights_only=True)["done"]) == 2
-    with pytest.raises(ValueError, match="encoding|binary"):
+    with pytest.raises(ValueError, match="encoding must be .*binary"):
         sweep(train, broken, path, workers=1)
     assert "2 runs were finished before" in capsys.readouterr().out
     assert len(sweep(train, SETTINGS, path, workers=1)) == 3  # other settings: starts anew
@@ -171,3 +172,12 @@ def test_training_learns_held_out_palindromes():
 def test_an_unknown_model_names_the_choices():
     with pytest.raises(ValueError, match="LSTM"):
         train(model="GRU", steps=1)
+
+
+def test_a_run_has_learned_at_the_first_of_two_good_scores_in_a_row_and_a_spike_is_none():
+    def run(*accuracies):
+        return {"history": [{"step": 10 * k, "held_out_accuracy": a} for k, a in enumerate(accuracies, 1)]}
+
+    table = summary([{"seed": k} for k in range(3)], [run(0.1, 0.999, 1.0), run(1.0, 0.6, 0.5), run(1.0, 0.6, 0.999, 0.999, 0.7)])
+    assert table.learned_at[0] == 20 and math.isnan(table.learned_at[1]) and table.learned_at[2] == 30
+    assert table.accuracy.tolist() == [1.0, 0.5, 0.7] and table.seed.tolist() == [0, 1, 2]

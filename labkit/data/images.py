@@ -127,6 +127,8 @@ def _read_torchvision(class_name: str, root: Path) -> tuple[Tensor, ...] | None:
     raw = root / class_name / "raw"
     files = {part: (raw / f"{part}-images-idx3-ubyte", raw / f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
     missing = [path for pair in files.values() for path in pair if not path.is_file()]
+    if len(missing) == 4 and any(raw.glob("*.gz")):
+        raise FileNotFoundError(f"{raw} holds only packed files, expected unpacked ones beside them; type: gunzip --keep {raw}/*.gz")
     if len(missing) == 4:
         return None
     if missing:
@@ -159,6 +161,8 @@ def _check_idx(path: Path, magic: int, shape: tuple[int, ...]) -> int:
         )
     if tuple(found_shape) != shape:
         raise ValueError(f"{path} holds images of {found_shape}, expected {list(shape)} pixels; {_remedy(path.parent)}")
+    if n == 0:
+        raise ValueError(f"{path} holds no items, expected at least one; {_remedy(path.parent)}")
     expected = header_size + n * (shape[0] * shape[1] if shape else 1)
     if path.stat().st_size != expected:
         kind = "truncated" if path.stat().st_size < expected else "too long"
