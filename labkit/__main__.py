@@ -20,6 +20,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of the name of a notebook; none: all")
     run.add_argument("--profile", metavar="P", help="smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)")
     run.add_argument("--out", metavar="DIR", type=Path, help="folder for the results (default: results/PROFILE)")
+    made = commands.add_parser("weights", help="train shipped weights anew")
+    made.add_argument("name", help="which ones, e.g. reader_mnist; without a match the names are listed")
     commands.add_parser("doctor", help="check this machine", description="One line per item: ok, or the one remedy.")
     return top
 
@@ -34,6 +36,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from labkit import runner
 
+        if arguments.command == "weights":
+            from labkit.training import shipped
+
+            return shipped.main(arguments.name)
         return runner.main(arguments.picks, arguments.profile, arguments.out)
     except ImportError as error:
         print(f"labkit: {error}: `pip install -r requirements.txt`, then `python -m labkit doctor`", file=sys.stderr)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -59,6 +60,22 @@ def image_pairs(pairs: Tensor, labels: Sequence[str], ax: Axes, title: str = "",
     """Pairs of images (N, 2, C, H, W), one above the other, with a label below each pair."""
     image_grid(pairs.transpose(0, 1).flatten(0, 1), len(pairs), ax, title, row_labels)
     ax.set_xticks([(pairs.shape[-1] + 2) * (k + 0.5) for k in range(len(pairs))], labels, fontsize="small")
+    return ax
+
+
+def latent_scatter(points: np.ndarray, labels: np.ndarray, ax: Axes, limit: float = 3.0, classes: Sequence[str] = ()) -> Axes:
+    """Latent codes (N, 2) in units of the prior's σ, coloured by label (N,), each class named at its median; cut off beyond ±limit.
+
+    classes: names of the labels, their numbers if not given.
+    """
+    points, labels = np.asarray(points), np.asarray(labels)
+    for k in np.unique(labels):
+        members, colour = points[labels == k], PALETTE[k % len(PALETTE)]
+        ax.scatter(*members.T, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+        x, y = np.median(members, axis=0)
+        halo = [patheffects.withStroke(linewidth=3, foreground="white")]
+        ax.text(x, y, classes[k] if classes else str(k), ha="center", va="center", weight="bold", path_effects=halo, clip_on=True)
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="$z_1$ in σ", ylabel="$z_2$ in σ")
     return ax
 
 

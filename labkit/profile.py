@@ -49,3 +49,20 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def autocast(device):
+    """A context: matrix products and convolutions in bfloat16 where `device` has instructions for it, else nothing changes.
+
+    On a processor without them bfloat16 is emulated, and slower than float32. Asked of the processor, not timed: the same machine always
+    answers the same, so a run can be repeated to the last digit.
+    """
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cuda":
+        helps = torch.cuda.is_bf16_supported()
+    else:
+        checks = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
+        helps = device.type == "cpu" and any(check() for check in checks if check)
+    return torch.autocast(device.type if helps else "cpu", torch.bfloat16, enabled=helps)

@@ -1,5 +1,6 @@
-"""The kit's speed bars on this machine: python tests/benchmark.py [key_presses …]. Not a test: times depend on what else runs."""
+"""The kit's speed bars on this machine: python tests/benchmark.py [slider_moves …]. Not a test: times depend on what else runs."""
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -8,9 +9,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-from labkit import plots, widgets
+from labkit import pictures, plots, widgets
 from labkit.data import images, load, palindromes, photos, synthetic
-from labkit.models import LSTM, VanillaRNN
+from labkit.models import LSTM, Reader, VanillaRNN
+from labkit.models.gan import Generator, ReportGenerator
 
 
 def alternate(*functions, repeats=30):
@@ -111,9 +113,54 @@ def key_presses():
         report(f"palindrome widget, a key press with {n} digits", milliseconds(seconds), "150 ms" if n < 10 else "-")
 
 
+class Decoder(torch.nn.Module):
+    """Report E's decoder, untrained: codes (N, 2) → images (N, 1, 28, 28) in [0, 1]."""
+
+    def __init__(self):
+        super().__init__()
+        layers = torch.nn.Linear(2, 400), torch.nn.ReLU(), torch.nn.Linear(400, 784), torch.nn.Sigmoid()
+        self.layers = torch.nn.Sequential(*layers, torch.nn.Unflatten(1, (1, 28, 28)))
+
+    def forward(self, z):
+        return self.layers(z)
+
+
+def slider_moves():
+    """From a slider's new value to the new PNG, with untrained models of the labs' sizes."""
+    plots.style()
+    reader, points, labels = Reader(), torch.randn(10_000, 2), torch.arange(10_000) % 10
+    frame = pictures.png(pictures.arrange([[pictures.strip(torch.zeros(10, 1, 28, 28, dtype=torch.uint8))]] * 10))
+
+    def walk(generator):
+        codes = dict(zip("0123456789", torch.randn(10, generator.latent_dim), strict=True))
+        return widgets.walk(generator, codes, reader), "t", 0.9
+
+    for name, (panel, control, reach) in {
+        "scrubber": (widgets.scrubber([frame] * 12, list(range(12))), "frame", 11),
+        "latent plane, linear decoder": (widgets.latent_plane(Decoder(), points, labels, reader), "z1", 2.9),
+        "walk, the generator of `cpu`": walk(Generator()),
+        "walk, Report A's generator (`full`)": walk(ReportGenerator()),
+    }.items():
+        slider, moves = panel.controls[control], itertools.cycle(range(10))
+
+        def move(slider=slider, moves=moves, reach=reach):
+            slider.value = type(reach)(reach * next(moves) / 9)
+
+        (seconds,) = alternate(move, repeats=60)
+        report(f"{name}, a move of the slider", milliseconds(seconds), "-" if "full" in name else "25 ms")
+    start = itertools.cycle("0123456789")
+    panel = walk(Generator())[0]
+
+    def choose():
+        panel.controls["start"].value = next(start)
+
+    (seconds,) = alternate(choose, repeats=8)
+    report("walk, another digit chosen (the first time: draws the strip)", milliseconds(seconds))
+
+
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
     chosen = sys.argv[1:]  # names of the functions below; none: all
-    for measure in (lstm_against_torch, palindrome_steps, imports, stand_in_digits, cats_again, key_presses):
+    for measure in (lstm_against_torch, palindrome_steps, imports, stand_in_digits, cats_again, key_presses, slider_moves):
         if not chosen or measure.__name__ in chosen:
             measure()

@@ -1,13 +1,17 @@
 """Panels follow their controls, survive bad input, and leave a picture for readers without a kernel."""
 
 import base64
+import io
 
 import ipywidgets
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
-from labkit import widgets
-from labkit.models import LSTM
+from labkit import latent, pictures, widgets
+from labkit.models import LSTM, Reader
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -39,6 +43,15 @@ def test_only_bad_input_is_turned_into_a_message():
 
     with pytest.raises(KeyError):
         widgets.Panel(render, {"n": ipywidgets.IntSlider()})
+
+
+def test_bad_arguments_are_errors_when_a_panel_is_made(network):
+    with pytest.raises(ValueError, match="for example 1232"):
+        widgets.palindrome_reader(network, "")
+
+
+def test_tests_find_a_panel_by_its_class(panel):
+    assert {"labkit-panel", "labkit-palindrome-reader"} <= set(panel.box._dom_classes)
 
 
 def test_typing_digits_changes_picture_and_prediction(panel):
@@ -74,10 +87,18 @@ def test_the_shortest_and_the_longest_row_are_drawn(network, typed):
 
 
 def test_the_output_has_the_live_view_a_picture_and_a_sentence_without_a_kernel(panel):
-    bundle = panel._repr_mimebundle_()
+    bundle, metadata = panel._repr_mimebundle_()
     assert bundle[VIEW]["model_id"] == panel.box.model_id
     assert base64.b64decode(bundle["image/png"]) == panel.image.value and bytes(panel.image.value).startswith(PNG)
     assert bundle["text/plain"].startswith("After 1232 the model predicts")
+    assert metadata["image/png"]["alt"] == panel.message.value
+
+
+def test_ipython_takes_the_output(panel):
+    from IPython.core.formatters import DisplayFormatter
+
+    data, metadata = DisplayFormatter().format(panel)
+    assert data[VIEW] == panel._repr_mimebundle_()[0][VIEW] and metadata["image/png"]["alt"] == panel.message.value
 
 
 def test_no_figure_stays_open(network):
@@ -86,3 +107,211 @@ def test_no_figure_stays_open(network):
     before = plt.get_fignums()
     widgets.read_digits(network, "12")
     assert plt.get_fignums() == before
+
+
+def decoded(panel):
+    """The picture of a panel as an array (H, W, 3) of int."""
+    return np.asarray(Image.open(io.BytesIO(bytes(panel.image.value))).convert("RGB")).astype(int)
+
+
+class Blot(nn.Module):
+    """Codes (N, D) → images (N, 1, 28, 28) in [−1, 1] whose brightness is the first coordinate; batch norm makes train mode show."""
+
+    def __init__(self, dim=2):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim)
+
+    def forward(self, z):
+        return self.norm(z)[:, :1, None, None].expand(-1, 1, 28, 28).tanh()
+
+
+@pytest.fixture(scope="module")
+def reader():
+    torch.manual_seed(0)
+    return Reader().eval()
+
+
+@pytest.fixture
+def frames():
+    return [pictures.png(np.full((40 + k, 50, 3), 9 * k, np.uint8)) for k in range(4)]
+
+
+def test_the_scrubber_starts_at_the_end_and_shows_the_frame_of_its_label(frames):
+    panel = widgets.scrubber(frames, ["0", "0", "5", "30"])  # a label may come twice
+    assert panel.image.value == frames[3] and panel.message.value == "epoch 30 (4 of 4)" and panel.image.layout.width == "50px"
+    panel.controls["frame"].index = 1
+    assert panel.image.value == frames[1] and panel.message.value == "epoch 0 (2 of 4)"
+    assert panel.controls["frame"].description == "epoch" and "labkit-scrubber" in panel.box._dom_classes
+
+
+def test_the_scrubber_can_be_played(frames):
+    panel = widgets.scrubber(frames, list("abcd"))
+    play, slider = panel.box.children[0].children
+    assert slider is panel.controls["frame"] and isinstance(play, ipywidgets.Play) and (play.min, play.max) == (0, 3)
+
+
+def test_the_scrubber_refuses_what_it_cannot_show(frames):
+    for wrong in ([], frames[:1]):
+        with pytest.raises(ValueError, match="one label a frame"):
+            widgets.scrubber(wrong, ["0", "1"][: 2 * len(wrong)])
+    with pytest.raises(ValueError, match=r"plots\.png"):
+        widgets.scrubber([b"GIF89a"], ["0"])
+
+
+@pytest.fixture
+def codes():
+    return dict(zip("835", torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), strict=True))
+
+
+def test_a_walk_draws_the_code_on_the_way_as_the_generator_in_eval_mode_does(codes):
+    generator = Blot(16)
+    panel = widgets.walk(generator, codes)
+    for way, interpolate in {"LERP": latent.lerp, "SLERP": latent.slerp}.items():
+        for t in (0, 0.35, 1):
+            panel.controls["way"].value, panel.controls["t"].value = way, t
+            z = interpolate(codes["8"], codes["3"], t)
+            expected = 127.5 * (generator.eval()(z[None])[0, 0, 0, 0].item() + 1)
+            assert np.abs(decoded(panel)[:200, :200] - expected).max() <= 4
+            assert panel.message.value == f"8 → 3, {way}, t = {t:.2f}, |z| = {z.norm():.2f}."
+
+
+def test_a_walk_shows_its_ends_at_the_ends_of_the_strip(codes):
+    panel = widgets.walk(Blot(16), codes)
+    panel.controls["t"].value = 0
+    strip = decoded(panel)[-20]
+    assert np.abs(strip[10] - decoded(panel)[0, 0]).max() == 0
+    panel.controls["t"].value = 1
+    assert np.abs(strip[-10] - decoded(panel)[0, 0]).max() == 0
+
+
+def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, reader):
+    panel = widgets.walk(Blot(16), codes, reader)
+    panel.controls["end"].value = "5"
+    assert panel.message.value.startswith("8 → 5, ")
+    panel.controls["start"].value = "5"
+    assert panel.message.value.startswith(f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the reader sees ")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"8": torch.ones(4)}, {"8": torch.ones(4), "3": torch.ones(5)}, {"8": torch.ones(1, 4), "3": torch.ones(1, 4)}]
+)
+def test_a_walk_refuses_codes_that_it_cannot_walk_between(wrong):
+    with pytest.raises(ValueError, match="two codes or more of one length"):
+        widgets.walk(Blot(4), wrong)
+
+
+def test_slerp_from_a_zero_code_gets_a_message_and_lerp_goes_on(codes):
+    panel = widgets.walk(Blot(16), {**codes, "0": torch.zeros(16)})
+    before = panel.image.value
+    panel.controls["end"].value = "0"
+    assert "use lerp" in panel.message.value and panel.image.value == before
+    panel.controls["way"].value = "LERP"
+    assert panel.message.value.startswith("8 → 0, LERP") and panel.image.value != before
+
+
+@pytest.fixture
+def plane(reader):
+    points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    return widgets.latent_plane(
+        lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28), points, torch.arange(300) % 10, reader
+    )
+
+
+def test_the_plane_decodes_where_the_sliders_are_and_reads_what_it_shows(plane, reader):
+    plane.controls["z1"].value, plane.controls["z2"].value = 1.5, -0.5
+    level = round(255 * float(torch.tensor([1.5, -0.5]).sigmoid().prod()))
+    assert np.abs(decoded(plane)[:224, -224:] - level).max() <= 3
+    p = reader(torch.full((1, 1, 28, 28), level, dtype=torch.uint8)).softmax(1)[0]
+    assert plane.message.value == f"z = (+1.5, -0.5) σ: the reader sees {p.argmax()} with p = {p.max():.2f}."
+
+
+def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plane):
+    def changed():
+        """Middle (column, row) of what differs on the scatter from the start."""
+        rows, columns, _ = np.nonzero(np.abs(decoded(plane)[:, :420] - start) > 100)
+        return columns.mean(), rows.mean()
+
+    start = decoded(plane)[:, :420]
+    seen = {}
+    for name, z in {"right": (2.5, 0), "left": (-2.5, 0), "up": (0, 2.5), "down": (0, -2.5)}.items():
+        plane.controls["z1"].value, plane.controls["z2"].value = z
+        seen[name] = changed()
+    assert seen["right"][0] > seen["left"][0] + 50 and seen["up"][1] < seen["down"][1] - 50
+
+
+def test_pixels_of_the_scatter_are_where_matplotlib_drew_the_points():
+    point = np.array([[1.0, -2.0]])
+    with_point, to_pixels = pictures.scatter(np.repeat(point, 50, axis=0), np.zeros(50, int), 3.0, [" "], 420)
+    column, row = to_pixels(*point[0])
+    without, _ = pictures.scatter(np.full((1, 2), 9.0), np.zeros(1, int), 3.0, [" "], 420)
+    rows, columns = np.nonzero(np.abs(with_point.astype(int) - without).sum(2) > 50)
+    assert abs(rows.mean() + 0.5 - row) < 1 and abs(columns.mean() + 0.5 - column) < 1
+
+
+def test_the_plane_has_labelled_sliders_to_its_limit(plane):
+    for name, subscript in {"z1": "z₁", "z2": "z₂"}.items():
+        slider = plane.controls[name]
+        assert subscript in slider.description and (slider.min, slider.max) == (-3, 3) and 0 < slider.step <= 0.2
+
+
+@pytest.mark.parametrize("points, labels", [((9, 64), (9,)), ((9, 2), (8,)), ((9,), (9,))])
+def test_the_plane_refuses_other_latents_than_two(points, labels):
+    with pytest.raises(ValueError, match="two latent dimensions"):
+        widgets.latent_plane(Blot(), torch.zeros(points), torch.zeros(labels, dtype=torch.long))
+
+
+def test_what_is_no_image_is_refused_with_a_remedy():
+    points, labels = torch.zeros(3, 2), torch.zeros(3, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"decode gave \(1, 784\), expected images"):
+        widgets.latent_plane(lambda z: torch.zeros(len(z), 784), points, labels)
+    with pytest.raises(ValueError, match="sigmoid"):
+        widgets.latent_plane(lambda z: torch.full((len(z), 1, 28, 28), -7.0), points, labels)
+    with pytest.raises(ValueError, match="gave values from nan"):
+        widgets.latent_plane(lambda z: torch.full((len(z), 1, 28, 28), torch.nan), points, labels)
+
+
+def test_a_network_is_used_in_eval_mode_and_left_as_it_was():
+    network = Blot()
+    z = torch.tensor([[0.5, 0.0]])  # one code in train mode would be an error for batch norm
+    assert widgets._apply(network, z)[0, 0, 0, 0] == pytest.approx(np.tanh(0.5), abs=1e-4)
+    assert widgets._apply(network.forward, z)[0, 0, 0, 0] == pytest.approx(np.tanh(0.5), abs=1e-4)
+    assert network.training and network.norm.training
+    assert network.norm.num_batches_tracked == 0
+
+
+def test_class_names_stand_in_the_sentence(codes, reader):
+    names = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
+    panel = widgets.walk(Blot(16), codes, reader, classes=names)
+    assert any(f"the reader sees {name} with p" in panel.message.value for name in names)
+
+
+def test_colour_images_keep_their_colours():
+    panel = widgets.walk(
+        lambda z: torch.tensor([0.4, -0.2, 0.1])[None, :, None, None].expand(len(z), 3, 64, 64), {"a": torch.ones(3), "b": torch.ones(3)}
+    )
+    assert decoded(panel)[5, 5].tolist() == [round(127.5 * (1 + c)) for c in (0.4, -0.2, 0.1)]
+
+
+def test_fixed_colours_keep_black_white_the_kits_colours_and_nearly_every_grey():
+    def through(canvas):
+        return np.asarray(Image.open(io.BytesIO(pictures.png(canvas))).convert("RGB")).astype(int)
+
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    assert np.abs(through(greys) - greys).max() <= 3
+    assert through(greys)[0, [0, 255]].tolist() == [[0] * 3, [255] * 3]
+    colours = np.array([pictures.COLOURS], dtype=np.uint8)
+    assert (through(colours) == colours).all()
+
+
+def test_bars_are_as_long_as_the_probabilities():
+    p = torch.tensor([0.5, 0.25, 0.25, 0])
+    canvas = pictures.bars(p, ["a", "b", "c", "d"], 300, 80)
+    best, others = ((canvas == colour).all(2) for colour in (pictures.ORANGE, pictures.BLUE))
+    lengths = [(best | others)[row].sum() for row in (10, 30, 50, 70)]
+    assert best[10].any() and not best[30:].any()
+    assert lengths[0] == pytest.approx(2 * lengths[1], abs=2) and lengths[1] == lengths[2] and lengths[3] <= 1
+
+
+def test_enlarging_repeats_pixels():
+    image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
+    np.testing.assert_array_equal(pictures.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int)))

@@ -4,8 +4,8 @@ Labs use it to label generated images and, frozen, as a source of features. Two 
 2015) with batch normalisation, then a 64-dimensional feature layer.
 """
 
-import torch.nn as nn
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 class Reader(nn.Module):
@@ -32,6 +32,7 @@ class Reader(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """The layer before the classifier, (N, feature_dim)."""
         x = x / 255 if not x.is_floating_point() else x
+        x = x.to(memory_format=torch.channels_last)
         return self.features_layer(self.convolutions(x))
 
     def forward(self, x: Tensor) -> Tensor:

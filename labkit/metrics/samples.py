@@ -1,0 +1,59 @@
+"""Numbers for words about generated images: is every class there, can they be read, how far are they from real ones?"""
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from labkit.metrics.frechet import frechet_distance, total_variance
+from labkit.models.gan import sample
+
+
+@torch.inference_mode()
+def read(reader: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and class probabilities (N, classes) of images uint8 (N, 1, 28, 28), as a frozen Reader sees them."""
+    features = torch.cat([reader.features(part) for part in images.split(batch_size)])
+    return features, reader.classifier(features).softmax(1)
+
+
+def describe(reader: nn.Module, images: Tensor, real_features: Tensor) -> dict[str, float]:
+    """What `reader` says of generated images (N, 1, 28, 28) beside features (M, D) of real ones.
+
+    frechet: classifier Fréchet distance; frechet_share: the same over the total variance of the real features; confidence: mean of the
+    largest class probability; rarest: the smallest share of a class, in [0, 1]; classes: how many have more than 1 %; kl_uniform: KL of
+    the class histogram to a uniform one, in nats.
+    """
+    features, probabilities = read(reader, images)
+    share = histogram(probabilities)
+    d2 = frechet_distance(features, real_features)
+    return {
+        "frechet": d2,
+        "frechet_share": d2 / total_variance(real_features),
+        "confidence": probabilities.max(1).values.mean().item(),
+        "rarest": share.min().item(),
+        "classes": int((share > 0.01).sum()),
+        "kl_uniform": (share.xlogy(share * len(share))).sum().item(),
+    }
+
+
+def histogram(probabilities: Tensor) -> Tensor:
+    """Share of images whose likeliest class is each: (classes,), sums to 1."""
+    return torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double() / len(probabilities)
+
+
+def histogram_table(probabilities: dict[str, Tensor], classes: list[str]) -> pd.DataFrame:
+    """Rows of set, class, share, as seaborn takes them, for probabilities (N, classes) by name of the set."""
+    return pd.concat(pd.DataFrame({"images": name, "class": classes, "share": histogram(p)}) for name, p in probabilities.items())
+
+
+def codes_of_classes(generator: nn.Module, reader: nn.Module, classes: list[str], n: int = 2000, seed: int = 0) -> dict[str, Tensor]:
+    """For each class a code (Z,) that `generator` draws as it: of n random codes the one that `reader` is surest of.
+
+    A class that the reader sees in none of them is left out.
+    """
+    z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
+    best, labels = read(reader, sample(generator, z))[1].max(1)
+    found = {}
+    for k, name in enumerate(classes):
+        if (labels == k).any():
+            found[name] = z[torch.where(labels == k, best, -1).argmax()]
+    return found

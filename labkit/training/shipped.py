@@ -1,0 +1,26 @@
+"""The weights that the kit ships, and how each is made: `python -m labkit weights NAME`."""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+from labkit.training import gan, readers
+
+MAKERS: dict[str, Callable[[], dict]] = {f"reader_{name}": partial(readers.make_reader, name) for name in readers.RECIPES}
+MAKERS |= {f"gan_{name}": partial(gan.make_gan, name, epochs) for name, epochs in (("mnist", 10), ("fashion", 10))}
+
+
+def main(name: str) -> int:
+    """Train the weights `name` on real images, write them to data/weights/, print what was measured; returns the exit status."""
+    if name not in MAKERS:
+        print(f"labkit: there are no weights {name!r}; choose one of {', '.join(MAKERS)}", file=sys.stderr)
+        return 2
+    start = time.monotonic()
+    try:
+        measured = MAKERS[name]()
+    except (OSError, ValueError) as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        return 1
+    print(f"{name}: {', '.join(f'{k} {v:.4g}' for k, v in measured.items())}, in {time.monotonic() - start:.0f} s")
+    return 0
