@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,9 @@ from labkit import pictures, plots, widgets
 from labkit.data import images, load, palindromes, photos, synthetic
 from labkit.models import LSTM, Reader, VanillaRNN
 from labkit.models.gan import Generator, ReportGenerator
+from labkit.profile import autocast
+from labkit.training import gan, readers
+from labkit.training.classify import accuracy
 
 
 def alternate(*functions, repeats=30):
@@ -125,6 +129,42 @@ class Decoder(torch.nn.Module):
         return self.layers(z)
 
 
+def reader_training():
+    """The MNIST reader as it is shipped, and how well it reads on the way there: needs the real images."""
+    digits = load("mnist", download=False)
+    if digits.is_stand_in:
+        print("reader training: skipped, no real MNIST; set LABKIT_DATA")
+        return
+    recipe = readers.RECIPES["mnist"]
+    for epochs, bar in ((2, "99 % in 20 s"), (recipe["epochs"], "99.4 % in 60 s")):
+        start = time.perf_counter()
+        reader = readers.train_reader(digits, **{**recipe, "epochs": epochs})
+        seconds = time.perf_counter() - start
+        share = accuracy(reader, digits.test, digits.test_labels)
+        report(f"MNIST reader, {epochs} epochs", f"{seconds:.0f} s, reads {share:.2%}", bar)
+
+
+def gan_steps():
+    """A step of lab 02's GAN, by number format, memory layout and batch size: why it trains as it does."""
+    where = torch.device("cpu")
+    for name, batches in (("small", (32, 64, 128)), ("report", (128,))):
+        for batch in batches:
+            images = torch.randint(0, 256, (64 * batch, 1, 28, 28), dtype=torch.uint8)
+
+            def run(fast, layout, name=name, batch=batch, images=images):
+                with (
+                    mock.patch.object(gan, "autocast", autocast if fast else lambda where: torch.autocast("cpu", enabled=False)),
+                    mock.patch.object(torch, "channels_last", layout),
+                ):
+                    gan.train_gan(*(part.to(where) for part in gan.build(name, 16)), images, 0.25, batch_size=batch, show=False)
+
+            cases = {(f, n): getattr(torch, n) for f in (False, True) for n in ("contiguous_format", "channels_last")}
+            seconds = alternate(*(lambda f=f, layout=layout: run(f, layout) for (f, _), layout in cases.items()), repeats=3)
+            for (fast, layout), s in zip(cases, seconds, strict=True):
+                what = f"GAN step, {name} networks, batch {batch}, {'bfloat16' if fast else 'float32'}, {layout}"
+                report(what, f"{milliseconds(s / 16)}, {16 * batch / s:,.0f} images/s")
+
+
 def slider_moves():
     """From a slider's new value to the new PNG, with untrained models of the labs' sizes."""
     plots.style()
@@ -161,6 +201,16 @@ def slider_moves():
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
     chosen = sys.argv[1:]  # names of the functions below; none: all
-    for measure in (lstm_against_torch, palindrome_steps, imports, stand_in_digits, cats_again, key_presses, slider_moves):
+    for measure in (
+        lstm_against_torch,
+        palindrome_steps,
+        imports,
+        stand_in_digits,
+        cats_again,
+        key_presses,
+        slider_moves,
+        reader_training,
+        gan_steps,
+    ):
         if not chosen or measure.__name__ in chosen:
             measure()

@@ -83,3 +83,10 @@ def test_top_level_is_what_the_layout_says():
 def test_ruff_has_nothing_to_say(command):
     done = subprocess.run([sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_installed_labkit_has_every_package_and_the_weights():
+    settings = PYPROJECT["tool"]["setuptools"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("labkit/**/__init__.py")}
+    assert found | {"labkit.shipped"} == set(settings["packages"])
+    assert list((ROOT / settings["package-dir"]["labkit.shipped"]).glob("*.pt"))

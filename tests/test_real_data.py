@@ -5,9 +5,15 @@ import os
 import pytest
 import torch
 
+from labkit import weights
 from labkit.data import images, load, photos
+from labkit.metrics.samples import describe, read
+from labkit.models.gan import Generator, sample
 from labkit.models.reader import Reader
+from labkit.models.vae import linear_vae
+from labkit.training import readers
 from labkit.training.classify import accuracy, train_classifier
+from labkit.training.vae import evaluate
 
 pytestmark = [
     pytest.mark.realdata,
@@ -33,8 +39,7 @@ def read_after():
 
     def measure(train, test):
         torch.manual_seed(0)
-        model = Reader().to(memory_format=torch.channels_last)  # half as fast again on a CPU
-        train_classifier(model, train.train, train.train_labels, epochs=1, seed=0)
+        model = train_classifier(Reader(), train.train, train.train_labels, epochs=1, seed=0)
         return accuracy(model, test.test, test.test_labels)
 
     return measure
@@ -77,3 +82,25 @@ def test_reading_carries_over_between_the_stand_ins_and_the_real_images(real, st
     there, back = read_after(stand_in[name], real[name]), read_after(real[name], stand_in[name])
     print(f"{name}: stand-in -> real {there:.4f} (bar {on_real}), real -> stand-in {back:.4f} (bar {on_stand_in})")
     assert there >= on_real and back >= on_stand_in
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion"])
+def test_what_is_stated_of_the_shipped_weights_holds(real, name):
+    found, reader, generator, vae = real[name], Reader(), Generator(), linear_vae(2)
+    stated = weights.load(f"reader_{name}", reader)["measured"]
+    assert accuracy(reader, found.test, found.test_labels) == pytest.approx(stated["test_accuracy"], abs=3e-4)
+    stated = weights.load(f"gan_{name}", generator)["measured"]
+    z = torch.randn(10_000, generator.latent_dim, generator=torch.Generator().manual_seed(2))
+    measured = describe(reader, sample(generator, z), read(reader, found.test)[0])
+    assert measured["frechet"] == pytest.approx(stated["frechet"], rel=0.03)
+    assert measured["rarest"] == pytest.approx(stated["rarest"], abs=0.003)
+    stated = weights.load(f"vae_{name}", vae)["measured"]
+    assert evaluate(vae, found.test).negative.mean().item() == pytest.approx(stated["test_negative_elbo"], abs=0.5)
+
+
+def test_a_reader_trained_anew_is_as_good_as_the_shipped_one(real):
+    digits, seed = real["mnist"], 7  # not the shipped one's
+    again = accuracy(readers.train_reader(digits, seed, **readers.RECIPES["mnist"]), digits.test, digits.test_labels)
+    shipped = weights.load("reader_mnist", Reader())["measured"]["test_accuracy"]
+    print(f"MNIST reader, seed {seed}: {again:.4f}, shipped {shipped:.4f}")
+    assert abs(again - shipped) < readers.BAND

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from labkit.training import Loop, sweep
+from labkit.training.loop import batch_of
 from labkit.training.palindrome import summary, train
 
 
@@ -181,3 +182,11 @@ def test_a_run_has_learned_at_the_first_of_two_good_scores_in_a_row_and_a_spike_
     table = summary([{"seed": k} for k in range(3)], [run(0.1, 0.999, 1.0), run(1.0, 0.6, 0.5), run(1.0, 0.6, 0.999, 0.999, 0.7)])
     assert table.learned_at[0] == 20 and math.isnan(table.learned_at[1]) and table.learned_at[2] == 30
     assert table.accuracy.tolist() == [1.0, 0.5, 0.7] and table.seed.tolist() == [0, 1, 2]
+
+
+def test_an_epoch_visits_each_image_once_in_an_order_of_its_own():
+    epochs = [torch.cat([batch_of(step, 64, 16, seed=3) for step in range(4 * e, 4 * e + 4)]) for e in (0, 1)]
+    for order in epochs:
+        assert order.sort().values.equal(torch.arange(64))
+    assert not torch.equal(*epochs)
+    assert not torch.equal(batch_of(0, 64, 16, seed=3), batch_of(0, 64, 16, seed=4))

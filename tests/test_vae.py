@@ -195,9 +195,3 @@ def test_fewer_images_than_a_batch_are_refused(small):
 def test_an_unknown_model_names_the_choices():
     with pytest.raises(ValueError, match="'linear', 'conv'"):
         training.build("transformer", 2)
-
-
-def test_every_epoch_shows_every_image_once_in_another_order():
-    one, two = training.epoch_order(100, 0, seed=0), training.epoch_order(100, 1, seed=0)
-    assert sorted(one.tolist()) == sorted(two.tolist()) == list(range(100))
-    assert not torch.equal(one, two)

@@ -69,7 +69,7 @@ class ReportDiscriminator(nn.Module):
 class Generator(nn.Module):
     """A DCGAN generator small enough for two cores: it starts at 7×7, so that nothing is computed at sizes that are cut off again.
 
-    Codes (N, Z) → images (N, 1, 28, 28) in [−1, 1].
+    Codes (N, Z) → images (N, 1, 28, 28) in [−1, 1]. The second layer is the cheap one: at 7×7 each of its outputs sees most of the image.
     """
 
     def __init__(self, latent_dim: int = 64, base: int = 16):
@@ -77,6 +77,7 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
         self.layers = nn.Sequential(
             *normed(nn.ConvTranspose2d(latent_dim, 4 * base, 7, bias=False)),  # (N, 4b, 7, 7)
+            *normed(nn.Conv2d(4 * base, 4 * base, 3, padding=1, bias=False)),  # (N, 4b, 7, 7)
             *normed(nn.ConvTranspose2d(4 * base, 2 * base, 4, stride=2, padding=1, bias=False)),  # (N, 2b, 14, 14)
             nn.ConvTranspose2d(2 * base, 1, 4, stride=2, padding=1),  # (N, 1, 28, 28)
             nn.Tanh(),
@@ -90,22 +91,29 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Its opponent: images (N, 1, 28, 28) in [−1, 1] → logits (N).
 
-    norm: "batch" (DCGAN; none on the first layer, Radford et al. 2016) or "spectral" (Miyato et al. 2018: each layer's largest singular
-    value is kept at 1, so that the logits cannot change faster than the images).
+    norm: "none" (for R1, see labkit.training.gan), "batch" (DCGAN; none on the first layer, Radford et al. 2016) or "spectral" (Miyato et
+    al. 2018: each layer's largest singular value is kept at 1, so that the logits cannot change faster than the images).
     """
 
-    def __init__(self, base: int = 16, norm: str = "batch"):
+    def __init__(self, base: int = 16, norm: str = "none"):
         super().__init__()
-        if norm not in ("batch", "spectral"):
-            raise ValueError(f'norm must be "batch" or "spectral", got {norm!r}')
+        if norm not in ("none", "batch", "spectral"):
+            raise ValueError(f'norm must be "none", "batch" or "spectral", got {norm!r}')
+
+        def normalised(channels: int) -> list[nn.Module]:
+            return [nn.BatchNorm2d(channels)] if norm == "batch" else []
+
         self.layers = nn.Sequential(
             nn.Conv2d(1, 2 * base, 4, stride=2, padding=1),  # (N, 2b, 14, 14)
             nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * base, 4 * base, 4, stride=2, padding=1, bias=norm == "spectral"),  # (N, 4b, 7, 7)
-            *([nn.BatchNorm2d(4 * base)] if norm == "batch" else []),
+            nn.Conv2d(2 * base, 4 * base, 4, stride=2, padding=1, bias=norm != "batch"),  # (N, 4b, 7, 7)
+            *normalised(4 * base),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * base, 8 * base, 3, stride=2, padding=1, bias=norm != "batch"),  # (N, 8b, 4, 4)
+            *normalised(8 * base),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            nn.Linear(4 * base * 49, 1),
+            nn.Linear(8 * base * 16, 1),
         )
         self.apply(initialise)
         if norm == "spectral":

@@ -4,6 +4,8 @@
 
 L_G is the non-saturating loss of the paper's section 3. With ℓ the logit, D = σ(ℓ), −log D = softplus(−ℓ) and −log(1 − D) = softplus(ℓ).
 At the paper's equilibrium D = ½ everywhere, so L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693.
+
+R1 (Mescheder et al. 2018, eq. 9) adds γ/2 · E_x[‖∇_x ℓ(x)‖²] to L_D: D may not be steep where the data are, or G would be thrown past them.
 """
 
 import copy
@@ -22,19 +24,22 @@ from labkit import weights
 from labkit.data.images import load
 from labkit.metrics.samples import describe, read
 from labkit.models.gan import Discriminator, Generator, ReportDiscriminator, ReportGenerator, sample
-from labkit.profile import autocast, device
-from labkit.training.loop import Loop
+from labkit.profile import autocast
+from labkit.training.loop import Loop, batch_of
 from labkit.training.readers import reader_for
 
 REPORT = dict(lr_g=2e-4, lr_d=2e-4, batch_size=128)  # with Adam, β = (0.5, 0.999)
-RECIPES: dict[str, dict[str, Any]] = {  # each but the last adds one thing to the one before
+EQUAL = dict(lr_g=2e-3, lr_d=2e-3, batch_size=32)
+RECIPES: dict[str, dict[str, Any]] = {  # base width 16; each but the last changes one thing of the one before
     "report": dict(network="report", **REPORT),
-    "small networks": dict(network="small", **REPORT),
-    "+ two rates": dict(network="small", lr_g=2e-3, lr_d=5e-4, batch_size=128),
-    "+ batch 64": dict(network="small", lr_g=2e-3, lr_d=5e-4, batch_size=64),
-    "ours": dict(network="small", lr_g=2e-3, lr_d=5e-4, batch_size=64, average=0.998),
-    "ours, spectral": dict(network="small", norm="spectral", lr_g=2e-3, lr_d=5e-4, batch_size=64, average=0.998),
+    "our networks": dict(network="small", norm="batch", **REPORT),
+    "batch 32, two rates": dict(network="small", norm="batch", lr_g=2e-3, lr_d=5e-4, batch_size=32),
+    "R1, equal rates": dict(network="small", r1=1.0, **EQUAL),
+    "no momentum": dict(network="small", r1=1.0, betas=(0.0, 0.99), **EQUAL),
+    "ours": dict(network="small", r1=1.0, betas=(0.0, 0.99), average=0.998, **EQUAL),
+    "spectral, no R1": dict(network="small", norm="spectral", betas=(0.0, 0.99), average=0.998, **EQUAL),
 }
+R1_EVERY = 8  # steps
 
 
 @dataclass
@@ -52,14 +57,6 @@ class TrainedGAN:
     weights: dict[float, dict[str, Tensor]] = field(default_factory=dict)
 
 
-def batch_of(step: int, n: int, batch_size: int, seed: int) -> Tensor:
-    """Indices (batch_size,) of batch `step` of n images: every epoch is a new order, found from seed and epoch alone, so that a resumed run
-    goes on in the middle of it. The last, smaller batch of an epoch is left out: batch norm wants equal ones."""
-    epoch, k = divmod(step, n // batch_size)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
-    return order[k * batch_size : (k + 1) * batch_size]
-
-
 def train_gan(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -69,6 +66,7 @@ def train_gan(
     lr_g: float = 2e-4,
     lr_d: float = 2e-4,
     betas: tuple[float, float] = (0.5, 0.999),
+    r1: float = 0.0,
     average: float = 0.0,
     batch_size: int = 128,
     codes: Tensor | None = None,
@@ -82,22 +80,24 @@ def train_gan(
 
     Raises FloatingPointError if a loss is not finite.
 
-    lr_d: the discriminator's rate (another than lr_g: two time scales, Heusel et al. 2017). average: decay a step of a running average of
-    the generator's weights, which is then what is drawn from (Yazıcı et al. 2019); 0: none.
+    lr_d: the discriminator's rate (another than lr_g: two time scales, Heusel et al. 2017). r1: γ of the R1 penalty, for a D without batch
+    norm. average: decay a step of a running average of the generator's weights, which is then what is drawn from (Yazıcı et al. 2019); 0:
+    none.
     stages: epochs, fractions allowed, at which the images of `codes` (K, Z) and the weights are kept; 0 is before training.
     """
     device = next(generator.parameters()).device
     for network in (generator, discriminator):
         network.to(memory_format=torch.channels_last).train()
     averaged = copy.deepcopy(generator).requires_grad_(False) if average else generator
-    optimizer_g = torch.optim.Adam(generator.parameters(), lr=lr_g, betas=betas)
-    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=lr_d, betas=betas)
+    optimizer_g = torch.optim.Adam(generator.parameters(), lr=lr_g, betas=betas, fused=True)
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=lr_d, betas=betas, fused=True)
     noise = torch.Generator().manual_seed(seed)
     per_epoch = len(images) // batch_size
     steps = max(1, round(epochs * per_epoch))
     due = {min(round(e * per_epoch), steps): e for e in stages}
     state = {"G": generator, "D": discriminator, "average": averaged, "opt_g": optimizer_g, "opt_d": optimizer_d, "noise": noise}
-    settings = dict(n=len(images), batch_size=batch_size, seed=seed, lr_g=lr_g, lr_d=lr_d, average=average, stages=list(stages))
+    settings = dict(n=len(images), batch_size=batch_size, seed=seed, lr_g=lr_g, lr_d=lr_d, betas=list(betas), r1=r1, average=average)
+    settings["stages"] = list(stages)
     loop = Loop(steps, state, checkpoint, settings, desc, show)
 
     def stage(epoch: float) -> dict:
@@ -121,13 +121,17 @@ def train_gan(
             d_loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
         optimizer_d.zero_grad()
         d_loss.backward()
+        if r1 and step % R1_EVERY == 0:  # each R1_EVERY-th step, so many times as strong (Karras et al. 2020)
+            (R1_EVERY * r1 * gradient_penalty(discriminator, x)).backward()
         optimizer_d.step()
+        discriminator.requires_grad_(False)  # this step is the generator's alone
         with autocast(device):
             # L_G = E[−log D(G(z))], as the discriminator now sees the same images
             g_loss = F.softplus(-discriminator(fake).float()).mean()
         optimizer_g.zero_grad()
         g_loss.backward()
         optimizer_g.step()
+        discriminator.requires_grad_(True)
         if average:
             update_average(averaged, generator, min(average, (step + 1) / (step + 10)))
         if (step + 1) % log_every == 0 or step + 1 == steps:
@@ -138,6 +142,15 @@ def train_gan(
     kept = loop.snapshots.values()
     stages_kept, weights_kept = ({s["epoch"]: s[part] for s in kept} for part in ("images", "weights"))
     return TrainedGAN(averaged.eval(), discriminator.eval(), loop.history, stages_kept, weights_kept)
+
+
+def gradient_penalty(discriminator: nn.Module, x: Tensor) -> Tensor:
+    """½ E_x[‖∇_x ℓ(x)‖²] of the logits ℓ at images x (N, 1, 28, 28), a scalar to be differentiated once more."""
+    x = x.detach().requires_grad_()
+    with autocast(x.device):
+        logits = discriminator(x).float()
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean() / 2
 
 
 @torch.no_grad()
@@ -151,7 +164,7 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> Non
             value.copy_(theirs[name])
 
 
-def build(network: str, base: int, norm: str = "batch") -> tuple[nn.Module, nn.Module]:
+def build(network: str, base: int, norm: str = "none") -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator of base width `base`: "report" for Report A's, "small" for this kit's."""
     if network not in ("report", "small"):
         raise ValueError(f'network must be "report" or "small", got {network!r}')
@@ -160,24 +173,41 @@ def build(network: str, base: int, norm: str = "batch") -> tuple[nn.Module, nn.M
     return Generator(base=base), Discriminator(base, norm)
 
 
-def compare(
-    recipe: str, epochs: float, seed: int, data: str = "mnist", size: list[int] | None = None, base: int = 16, n: int = 10_000
+def train(
+    recipe: str,
+    epochs: float,
+    seed: int = 0,
+    data: str = "mnist",
+    size: list[int] | None = None,
+    base: int = 16,
+    n_codes: int = 100,
+    device: str = "cpu",
+    show: bool = False,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Train one of RECIPES at base width `base` and describe `n` samples: a row of a table. For `sweep`, so it loads its data itself."""
-    with redirect_stdout(io.StringIO()):
-        images = load(data, size=size and (size[0], size[1]), download=False)
-        reader = reader_for(images)
-    settings = dict(RECIPES[recipe])
-    where = device()
-    with torch.random.fork_rng():  # leaves the caller's generator alone
-        torch.manual_seed(seed)
-        generator, discriminator = (part.to(where) for part in build(settings.pop("network"), base, settings.pop("norm", "batch")))
+    """Train one of RECIPES at base width `base` on the set `data` (the first `size` of its images): for `sweep`, one process a run.
+
+    n_codes: how many codes the stages show; settings: as `train_gan` takes them, over the recipe's own.
+    Returns "seconds" and TrainedGAN's "history", "stages" and "weights", the last at `epochs` among them.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, got {recipe!r}")
+    with redirect_stdout(io.StringIO()):  # the notebook has said where its images come from
+        images = load(data, tuple(size) if size else None, download=False).train
+    generator, discriminator, own = build_seeded(recipe, base, seed)
+    settings = {**own, **settings, "stages": tuple(sorted({*settings.pop("stages", ()), epochs}))}
+    codes = torch.randn(n_codes, generator.latent_dim, generator=torch.Generator().manual_seed(1))
     start = time.perf_counter()
-    trained = train_gan(generator, discriminator, images.train, epochs, seed, show=False, **settings)
-    seconds = time.perf_counter() - start
-    z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(2))
-    said = describe(reader, sample(trained.generator, z), read(reader, images.test)[0])
-    return {"recipe": recipe, "seed": seed, "epochs": epochs, "seconds": seconds, **said}
+    run = train_gan(generator.to(device), discriminator.to(device), images, epochs, seed, codes=codes, desc=recipe, show=show, **settings)
+    return {"seconds": time.perf_counter() - start, "history": run.history, "stages": run.stages, "weights": run.weights}
+
+
+def build_seeded(recipe: str, base: int, seed: int) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
+    """The networks of a recipe, first weights drawn by `seed`, and the rest of it; leaves the caller's generator alone."""
+    settings = dict(RECIPES[recipe])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return *build(settings.pop("network"), base, settings.pop("norm", "none")), settings
 
 
 def make_gan(name: str, epochs: float, seed: int = 0) -> dict[str, float]:
@@ -185,13 +215,11 @@ def make_gan(name: str, epochs: float, seed: int = 0) -> dict[str, float]:
     images = load(name)
     if images.is_stand_in:
         raise FileNotFoundError(f"the real {images.title} is needed; set LABKIT_DATA to a folder that holds it")
-    torch.manual_seed(seed)
-    recipe = {**RECIPES["ours"]}
-    generator, discriminator = build(recipe.pop("network"), 16)
-    trained = train_gan(generator, discriminator, images.train, epochs, seed, **recipe)
-    z = torch.randn(10_000, generator.latent_dim, generator=torch.Generator().manual_seed(2))
+    generator, discriminator, settings = build_seeded("ours", 16, seed)
+    trained = train_gan(generator, discriminator, images.train, epochs, seed, desc=f"gan_{name}", **settings).generator
     reader = reader_for(images)
-    measured = describe(reader, sample(trained.generator, z), read(reader, images.test)[0])
+    z = torch.randn(10_000, trained.latent_dim, generator=torch.Generator().manual_seed(2))
+    measured = describe(reader, sample(trained, z), read(reader, images.test)[0])
     facts = dict(data=images.title, seed=seed, epochs=epochs, command=f"python -m labkit weights gan_{name}", measured=measured)
-    weights.save(f"gan_{name}", trained.generator, **facts)
+    weights.save(f"gan_{name}", trained, **facts)
     return measured

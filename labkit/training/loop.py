@@ -18,13 +18,27 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from labkit.files import replacing
+
+
+def batch_of(step: int, n: int, batch_size: int, seed: int) -> Tensor:
+    """Indices (batch_size,) of batch `step` of n images. Every epoch is a new order, found from seed and epoch alone, so that a resumed run
+    goes on in the middle of it. The last, smaller batch of an epoch is left out."""
+    epoch, k = divmod(step, n // batch_size)
+    return _order(n, epoch, seed)[k * batch_size : (k + 1) * batch_size]
+
+
+@lru_cache(maxsize=1)
+def _order(n: int, epoch: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
 
 
 class Loop:

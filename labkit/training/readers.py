@@ -14,6 +14,7 @@ RECIPES = {  # of the shipped readers; garments may be mirrored, digits may not
     "mnist": dict(epochs=6, shift_by=2, mirror=False, batch_size=128, lr=3e-3),
     "fashion": dict(epochs=10, shift_by=1, mirror=True, batch_size=128, lr=3e-3),
 }
+BAND = 0.0015  # test accuracy of another seed or machine lies within this of the shipped reader's
 IMAGES_ON_THE_FLY = 12_000  # for stand-ins: a few seconds of training
 
 

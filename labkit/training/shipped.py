@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from labkit.training import gan, readers
+from labkit.training import gan, readers, vae
 
 MAKERS: dict[str, Callable[[], dict]] = {f"reader_{name}": partial(readers.make_reader, name) for name in readers.RECIPES}
 MAKERS |= {f"gan_{name}": partial(gan.make_gan, name, epochs) for name, epochs in (("mnist", 10), ("fashion", 10))}
+MAKERS |= {f"vae_{name}": partial(vae.make_vae, name) for name in ("mnist", "fashion")}
 
 
 def main(name: str) -> int:

@@ -8,7 +8,6 @@ import copy
 import io
 import os
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from labkit import weights
 from labkit.data.images import load
 from labkit.models.vae import ELBO, VAE, conv_vae, linear_vae
 from labkit.profile import autocast
-from labkit.training.loop import Loop
+from labkit.training.loop import Loop, batch_of
 
 MODELS = {"linear": linear_vae, "conv": conv_vae}
 WARM_UP = 200  # steps, or a tenth of a run shorter than ten times that
@@ -51,12 +50,6 @@ def learning_rate(step: int, steps: int, lr: float) -> float:
     Exponential, because labs look at the model on the way: a cosine would still be near its height in the middle.
     """
     return lr * min(1.0, (step + 1) / min(WARM_UP, steps / 10)) * 0.03 ** (step / steps)
-
-
-@lru_cache(maxsize=1)
-def epoch_order(n: int, epoch: int, seed: int) -> Tensor:
-    """The order (n,) of the images in an epoch, from epoch and seed alone, so that a resumed run goes on in the middle of it."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
 
 
 @torch.inference_mode()
@@ -97,8 +90,7 @@ def train_vae(
     vae.train()
     for step in loop:
         epoch, k = divmod(step, per_epoch)
-        batch = epoch_order(len(images), epoch, seed)[k * batch_size : (k + 1) * batch_size]
-        x = images[batch.to(device)].float() / 255
+        x = images[batch_of(step, len(images), batch_size, seed).to(device)].float() / 255
         optimizer.param_groups[0]["lr"] = learning_rate(step, loop.steps, lr)
         with autocast(device):
             loss = vae(x, noise).negative.mean()  # −ELBO, averaged over the batch
