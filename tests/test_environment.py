@@ -62,6 +62,13 @@ def test_committed_notebooks_carry_no_errors_no_stderr_and_no_widget_state():
             assert output.get("name") != "stderr", f"{name}, cell {index}: {output.text}"
 
 
+def test_committed_notebooks_are_small_enough_to_open_and_show_no_path_of_a_machine():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        text = path.read_text(encoding="utf-8")
+        assert len(text) < 2e6, path.name
+        assert not re.search(r"/(home|Users|root|work|tmp)/", text), path.name
+
+
 def test_colab_badges_point_at_this_repository():
     repository = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/").removesuffix(".git")
     for name, notebook in notebooks().items():

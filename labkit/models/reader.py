@@ -18,10 +18,10 @@ class Reader(nn.Module):
             return nn.Sequential(
                 nn.Conv2d(c_in, c_out, 3, padding=1, bias=False),
                 nn.BatchNorm2d(c_out),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 nn.Conv2d(c_out, c_out, 3, padding=1, bias=False),
                 nn.BatchNorm2d(c_out),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 nn.MaxPool2d(2),  # halves height and width
             )
 

@@ -100,7 +100,7 @@ def linear_vae(latent_dim: int = 2, hidden: tuple[int, ...] = (512, 256, 256, 12
     return VAE(encoder, decoder, latent_dim)
 
 
-def conv_vae(latent_dim: int = 2, base: int = 32, hidden: int = 256) -> VAE:
+def conv_vae(latent_dim: int = 2, base: int = 16, hidden: int = 256) -> VAE:
     """Two convolutions of stride 2 and a dense layer, mirrored in the decoder; `base` channels at 14×14, twice as many at 7×7."""
     encoder = nn.Sequential(
         nn.Conv2d(1, base, 4, stride=2, padding=1),  # (N, base, 14, 14)
