@@ -32,7 +32,7 @@ def show(figure: Figure, caption: str) -> None:
 
 
 def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
-    """The figure as PNG bytes; closes it. optimize: in 256 colours, a third of the size (slower: for files, not for sliders)."""
+    """The figure as PNG bytes; closes it. optimize: in 128 colours, a third of the size (slower: for files, not for sliders)."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     plt.close(figure)
@@ -40,11 +40,11 @@ def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
 
 
 def fewer_bytes(picture: bytes) -> bytes:
-    """A PNG on white, in the 256 colours that suit it best; with all of its colours if they are many, as in photographs."""
+    """A PNG on white, in the 128 colours that suit it best; with all of its colours if they are many, as in photographs."""
     image = Image.open(io.BytesIO(picture)).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     buffer, drawn = io.BytesIO(), flat.getcolors(20_000) is not None
-    (flat.quantize(256, dither=Image.Dither.NONE) if drawn else flat).save(buffer, format="png", optimize=True)
+    (flat.quantize(128, dither=Image.Dither.NONE) if drawn else flat).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

@@ -194,6 +194,42 @@ def latent_plane(
     return Panel(render, {"z1": slider("z₁ in σ"), "z2": slider("z₂ in σ")}, "natural", name="latent-plane")
 
 
+def gallery(entries: dict[tuple[str, ...], tuple[Tensor, dict[str, float]]], names: Sequence[str], columns: int = 10) -> Panel:
+    """Choose an entry by its names: its images appear, and its first score among those of all entries with the same first name.
+
+    entries: a tuple of `names` (say data, model, size) → uint8 images (N, C, H, W) and scores, name → number, the first of them positive:
+    it is drawn on a logarithmic scale. The sentence has all scores, or says which choices there are. Raises ValueError for no entries, or
+    keys that do not fit `names`.
+    """
+    if not entries or any(len(key) != len(names) for key in entries):
+        raise ValueError(f"gallery needs an entry or more, each under a tuple of {len(names)} names: {', '.join(names)}")
+    controls = {
+        name: ipywidgets.Dropdown(options=list(dict.fromkeys(key[k] for key in entries)), description=name, layout={"width": "240px"})
+        for k, name in enumerate(names)
+    }  # the first option of each is shown at first
+    for control, value in zip(controls.values(), next(iter(entries)), strict=True):
+        control.value = value
+
+    @lru_cache(maxsize=32)
+    def picture(chosen: tuple[str, ...]) -> bytes:
+        rivals = [key for key in entries if key[0] == chosen[0]]
+        figure, axes = plt.subplots(1, 2, figsize=(11, max(3.5, 0.24 * len(rivals))), width_ratios=[1.3, 1])
+        plots.image_grid(entries[chosen][0], columns, axes[0], ", ".join(chosen))
+        plots.ranking({" ".join(key[1:]): next(iter(entries[key][1].values())) for key in rivals}, " ".join(chosen[1:]), axes[1])
+        axes[1].set_xlabel(next(iter(entries[chosen][1])))
+        return plots.png(figure, dpi=80)
+
+    def render(**values: str) -> tuple[bytes, str]:
+        chosen = tuple(values[name] for name in names)
+        if chosen not in entries:
+            others = [key[-1] for key in entries if key[:-1] == chosen[:-1]]
+            remedy = f"there, {names[-1]} is one of {', '.join(others)}" if others else "choose another"
+            raise ValueError(f"There is no {', '.join(chosen)}: {remedy}.")
+        return picture(chosen), f"{', '.join(chosen)}: " + ", ".join(f"{name} {v:.3g}" for name, v in entries[chosen][1].items())
+
+    return Panel(render, controls, "natural", rows=[ipywidgets.HBox(list(controls.values()))], name="gallery")
+
+
 def _wide() -> dict[str, ipywidgets.Layout]:
     return {"layout": ipywidgets.Layout(width="500px", max_width="100%")}
 

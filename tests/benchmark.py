@@ -1,5 +1,8 @@
 """The kit's speed bars on this machine: python tests/benchmark.py [slider_moves …]. Not a test: times depend on what else runs."""
 
+import contextlib
+import importlib
+import io
 import itertools
 import statistics
 import subprocess
@@ -12,6 +15,7 @@ import torch.nn.functional as F
 
 from labkit import pictures, plots, widgets
 from labkit.data import images, load, palindromes, photos, synthetic
+from labkit.metrics import frechet, kid, prdc
 from labkit.models import LSTM, Reader, VanillaRNN
 from labkit.models.gan import Generator, ReportGenerator
 from labkit.profile import autocast
@@ -163,6 +167,49 @@ def gan_steps():
             for (fast, layout), s in zip(cases, seconds, strict=True):
                 what = f"GAN step, {name} networks, batch {batch}, {'bfloat16' if fast else 'float32'}, {layout}"
                 report(what, f"{milliseconds(s / 16)}, {16 * batch / s:,.0f} images/s")
+
+
+class AsTheyAre(torch.nn.Module):
+    """Features for torchmetrics that are given, not computed from images."""
+
+    num_features = 64
+
+    def forward(self, x):
+        return x
+
+
+def metric_times():
+    """Ours against torchmetrics and prdc on the same 10,000 real and 10,000 generated features of 64 dimensions."""
+    try:
+        fid, library_kid, library_prdc = (importlib.import_module(n) for n in ("torchmetrics.image.fid", "torchmetrics.image.kid", "prdc"))
+    except ImportError as error:
+        print(f"metrics against libraries: skipped ({error}); pip install torchmetrics prdc")
+        return
+    x, y = (torch.randn(10_000, 64, generator=torch.Generator().manual_seed(s)).relu() for s in (0, 1))
+
+    def torchmetrics(metric):
+        metric.update(x, real=True)
+        metric.update(y, real=False)
+        return metric.compute()
+
+    def reference():
+        with contextlib.redirect_stdout(io.StringIO()):
+            library_prdc.compute_prdc(x.numpy(), y.numpy(), 5)
+
+    def torchmetrics_fid():
+        return torchmetrics(fid.FrechetInceptionDistance(AsTheyAre()))
+
+    def torchmetrics_kid():
+        return torchmetrics(library_kid.KernelInceptionDistance(AsTheyAre(), subsets=50, subset_size=1000))
+
+    for what, ours, theirs, repeats in (
+        ("Fréchet distance: ours / torchmetrics", lambda: frechet.frechet_distance(x, y), torchmetrics_fid, 30),
+        ("KID, 50 subsets of 1,000: ours / torchmetrics", lambda: kid.kid(x, y), torchmetrics_kid, 3),
+        ("precision … coverage: ours / prdc", lambda: prdc.prdc(x, y), reference, 2),
+    ):
+        seconds = alternate(ours, theirs, repeats=repeats)
+        report(what, " / ".join(map(milliseconds, seconds)))
+        report("  ratio", f"{seconds[0] / seconds[1]:.2f}", "1")
 
 
 def slider_moves():

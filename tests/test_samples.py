@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.metrics.samples import describe, histogram, histogram_table, read
+from labkit.metrics.samples import describe, histogram, histogram_distance, histogram_table, modes_covered, read
 
 
 class Corner(nn.Module):
@@ -53,3 +53,25 @@ def test_histograms_add_up_and_make_a_table():
     assert histogram(p).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6] + [0] * 7)
     table = histogram_table({"a": p, "b": p}, list("0123456789"))
     assert len(table) == 20 and table.groupby("images")["share"].sum().tolist() == pytest.approx([1, 1])
+
+
+def test_the_distance_of_histograms_is_the_share_that_would_have_to_move():
+    p, q = (torch.tensor(shares, dtype=torch.float64) for shares in ([0.5, 0.5, 0.0], [0.25, 0.25, 0.5]))
+    assert histogram_distance(p, q) == histogram_distance(q, p) == pytest.approx(0.5)
+    assert histogram_distance(p, p) == 0 and histogram_distance(p, torch.tensor([0.0, 0.0, 1.0])) == 1
+
+
+@pytest.mark.parametrize("q", [[0.5, 0.5], [0.5, 0.4, 0.0], [1.5, -0.5, 0.0], [float("nan")] * 3])
+def test_what_is_no_histogram_is_refused(q):
+    with pytest.raises(ValueError, match="two histograms"):
+        histogram_distance(torch.tensor([0.5, 0.5, 0.0]), torch.tensor(q))
+
+
+def test_modes_are_the_classes_above_the_threshold():
+    assert modes_covered(torch.tensor([0.01, 0.02, 0.97])) == 2 and modes_covered(torch.tensor([0.01, 0.02, 0.97]), 0.5) == 1
+
+
+@pytest.mark.parametrize("images", [torch.full((2, 1, 28, 28), -0.5), torch.zeros(2, 28, 28), torch.zeros(2, 1, 28, 28, dtype=torch.int64)])
+def test_a_reader_is_not_shown_what_is_no_image(images):
+    with pytest.raises(ValueError, match="expected"):
+        read(Corner(), images)

@@ -315,3 +315,29 @@ def test_bars_are_as_long_as_the_probabilities():
 def test_enlarging_repeats_pixels():
     image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
     np.testing.assert_array_equal(pictures.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int)))
+
+
+SHELF = {
+    ("digits", "GAN", "8"): (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), {"percent": 3.0, "recall": 0.5}),
+    ("digits", "VAE", "8"): (torch.full((4, 1, 28, 28), 255, dtype=torch.uint8), {"percent": 30.0, "recall": 0.25}),
+    ("digits", "VAE", "16"): (torch.full((4, 1, 28, 28), 90, dtype=torch.uint8), {"percent": 40.0, "recall": 0.75}),
+}
+
+
+def test_a_gallery_shows_the_chosen_images_and_says_their_scores():
+    panel = widgets.gallery(SHELF, ["data", "model", "latent"], columns=2)
+    assert panel.message.value == "digits, GAN, 8: percent 3, recall 0.5"
+    before = bytes(panel.image.value)
+    panel.controls["model"].value = "VAE"
+    assert panel.message.value == "digits, VAE, 8: percent 30, recall 0.25" and panel.image.value != before
+    assert bytes(panel.image.value).startswith(PNG)
+
+
+def test_a_gallery_names_the_choices_for_what_it_does_not_have():
+    panel = widgets.gallery(SHELF, ["data", "model", "latent"])
+    panel.controls["latent"].value = "16"
+    assert panel.message.value == "There is no digits, GAN, 16: there, latent is one of 8."
+    with pytest.raises(ValueError, match="a tuple of 2 names: data, model"):
+        widgets.gallery(SHELF, ["data", "model"])
+    with pytest.raises(ValueError, match="an entry or more"):
+        widgets.gallery({}, ["data"])

@@ -4,13 +4,18 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from labkit.metrics.checks import check_images
 from labkit.metrics.frechet import frechet_distance, total_variance
 from labkit.models.gan import sample
 
 
 @torch.inference_mode()
 def read(reader: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and class probabilities (N, classes) of images uint8 (N, 1, 28, 28), as a frozen Reader sees them."""
+    """Features (N, D) and class probabilities (N, classes) of images uint8 (N, 1, 28, 28), as a frozen Reader sees them.
+
+    Float images in [0, 1] will do, too. Raises ValueError for other shapes, types or ranges, which a reader would take without a word.
+    """
+    check_images(images)
     features = torch.cat([reader.features(part) for part in images.split(batch_size)])
     return features, reader.classifier(features).softmax(1)
 
@@ -30,7 +35,7 @@ def describe(reader: nn.Module, images: Tensor, real_features: Tensor) -> dict[s
         "frechet_share": d2 / total_variance(real_features),
         "confidence": probabilities.max(1).values.mean().item(),
         "rarest": share.min().item(),
-        "classes": int((share > 0.01).sum()),
+        "classes": modes_covered(share),
         "kl_uniform": (share.xlogy(share * len(share))).sum().item(),
     }
 
@@ -38,6 +43,24 @@ def describe(reader: nn.Module, images: Tensor, real_features: Tensor) -> dict[s
 def histogram(probabilities: Tensor) -> Tensor:
     """Share of images whose likeliest class is each: (classes,), sums to 1."""
     return torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double() / len(probabilities)
+
+
+def modes_covered(share: Tensor, threshold: float = 0.01) -> int:
+    """How many classes have more than `threshold` of the images, of shares (classes,); of two kinds of 7 it sees one."""
+    return int((share > threshold).sum())
+
+
+def histogram_distance(p: Tensor, q: Tensor) -> float:
+    """Total variation ½ Σ |p − q| of two histograms (classes,), in [0, 1]: the share of images that would have to change class.
+
+    Draws alone make about √(classes / 2N) / 2 of it, so draw the real-vs-real floor. Raises ValueError for vectors that are not shares.
+    """
+    for share in (p, q):
+        if share.shape != p.shape or share.ndim != 1 or not ((share >= 0).all() and abs(share.sum() - 1) < 1e-6):
+            raise ValueError(
+                f"expected two histograms (classes,) that sum to 1, got {tuple(p.shape)} and {tuple(q.shape)}; see histogram()"
+            )
+    return 0.5 * (p.double() - q.double()).abs().sum().item()
 
 
 def histogram_table(probabilities: dict[str, Tensor], classes: list[str]) -> pd.DataFrame:

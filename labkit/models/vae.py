@@ -7,6 +7,7 @@ an image. Shapes: N images in a batch, J latent dimensions. Grey pixels are read
 reconstruction term is a cross-entropy that cannot reach 0 (its floor is the entropy of the pixels, `pixel_entropy`).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -46,6 +47,12 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
+def gaussian_loss(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
+    """−log p_θ(x|z) in nats, (N,), for pixels x ~ N(mean, σ²), all (N, 1, 28, 28) with one σ for all; a density, so it can be negative."""
+    # −log N(x; y, σ²) = Σ_i (x_i − y_i)² / 2σ² + log σ + ½ log 2π
+    return (0.5 * ((x - mean) / log_sigma.exp()) ** 2 + log_sigma + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+
+
 def pixel_entropy(x: Tensor) -> Tensor:
     """The least that `reconstruction_loss` can be for x in [0, 1] (N, 1, 28, 28), in nats, (N,): 0 for black-and-white images."""
     return torch.special.entr(x).add(torch.special.entr(1 - x)).flatten(1).sum(1)
@@ -74,6 +81,22 @@ class VAE(nn.Module):
         return ELBO(reconstruction_loss(self.decoder(z).float(), x), kl_divergence(mu, log_var), mu)
 
 
+class GaussianVAE(VAE):
+    """A VAE with p_θ(x|z) = N(decode(z), σ²), one σ for all pixels, learned with the rest (Rybkin et al. 2021).
+
+    σ is what a pixel may be off by. It sets the price of an error against that of the code: the smaller σ, the longer a code that pays.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int):
+        super().__init__(encoder, decoder, latent_dim)
+        self.log_sigma = nn.Parameter(torch.tensor(-1.0))
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> ELBO:
+        mu, log_var = self.encode(x)
+        z = reparameterize(mu, log_var, generator)
+        return ELBO(gaussian_loss(self.decode(z), x, self.log_sigma), kl_divergence(mu, log_var), mu)
+
+
 @torch.inference_mode()
 def posterior_means(vae: VAE, images: Tensor, batch_size: int = 1000) -> Tensor:
     """μ of q_φ(z|x), float32 (N, J) on the CPU, of uint8 images (N, 1, 28, 28)."""
@@ -98,6 +121,12 @@ def linear_vae(latent_dim: int = 2, hidden: tuple[int, ...] = (512, 256, 256, 12
     encoder = nn.Sequential(nn.Flatten(), *dense([784, *hidden]), nn.Linear(hidden[-1], 2 * latent_dim))
     decoder = nn.Sequential(*dense([latent_dim, *reversed(hidden)]), nn.Linear(hidden[0], 784), nn.Unflatten(1, (1, 28, 28)))
     return VAE(encoder, decoder, latent_dim)
+
+
+def gaussian_vae(latent_dim: int = 16, hidden: tuple[int, ...] = (512, 256)) -> GaussianVAE:
+    """The networks of `linear_vae`, two layers each by default, with a learned σ."""
+    plain = linear_vae(latent_dim, hidden)
+    return GaussianVAE(plain.encoder, plain.decoder, latent_dim)
 
 
 def conv_vae(latent_dim: int = 2, base: int = 16, hidden: int = 256) -> VAE:

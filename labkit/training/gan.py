@@ -164,13 +164,16 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> Non
             value.copy_(theirs[name])
 
 
-def build(network: str, base: int, norm: str = "none") -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator of base width `base`: "report" for Report A's, "small" for this kit's."""
+def build(network: str, base: int, norm: str = "none", latent_dim: int | None = None) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator of base width `base`: "report" for Report A's, "small" for this kit's.
+
+    latent_dim: of the codes; None for the network's own, 100 and 64.
+    """
     if network not in ("report", "small"):
         raise ValueError(f'network must be "report" or "small", got {network!r}')
     if network == "report":
-        return ReportGenerator(base=base), ReportDiscriminator(base)
-    return Generator(base=base), Discriminator(base, norm)
+        return ReportGenerator(latent_dim or 100, base), ReportDiscriminator(base)
+    return Generator(latent_dim or 64, base), Discriminator(base, norm)
 
 
 def train(
@@ -181,33 +184,36 @@ def train(
     size: list[int] | None = None,
     base: int = 16,
     n_codes: int = 100,
+    latent_dim: int | None = None,
     device: str = "cpu",
     show: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train one of RECIPES at base width `base` on the set `data` (the first `size` of its images): for `sweep`, one process a run.
 
-    n_codes: how many codes the stages show; settings: as `train_gan` takes them, over the recipe's own.
-    Returns "seconds" and TrainedGAN's "history", "stages" and "weights", the last at `epochs` among them.
+    n_codes: how many codes the stages show; latent_dim: as `build` takes it; settings: as `train_gan` takes them, over the recipe's own.
+    Returns "seconds" and TrainedGAN's "history", "stages" and "weights", the last at `epochs` among them, and the "discriminator"'s.
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, got {recipe!r}")
     with redirect_stdout(io.StringIO()):  # the notebook has said where its images come from
         images = load(data, tuple(size) if size else None, download=False).train
-    generator, discriminator, own = build_seeded(recipe, base, seed)
+    generator, discriminator, own = build_seeded(recipe, base, seed, latent_dim)
     settings = {**own, **settings, "stages": tuple(sorted({*settings.pop("stages", ()), epochs}))}
     codes = torch.randn(n_codes, generator.latent_dim, generator=torch.Generator().manual_seed(1))
     start = time.perf_counter()
     run = train_gan(generator.to(device), discriminator.to(device), images, epochs, seed, codes=codes, desc=recipe, show=show, **settings)
-    return {"seconds": time.perf_counter() - start, "history": run.history, "stages": run.stages, "weights": run.weights}
+    seconds = time.perf_counter() - start
+    opponent = {k: v.cpu() for k, v in run.discriminator.state_dict().items()}
+    return {"seconds": seconds, "history": run.history, "stages": run.stages, "weights": run.weights, "discriminator": opponent}
 
 
-def build_seeded(recipe: str, base: int, seed: int) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
+def build_seeded(recipe: str, base: int, seed: int, latent_dim: int | None = None) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
     """The networks of a recipe, first weights drawn by `seed`, and the rest of it; leaves the caller's generator alone."""
     settings = dict(RECIPES[recipe])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return *build(settings.pop("network"), base, settings.pop("norm", "none")), settings
+        return *build(settings.pop("network"), base, settings.pop("norm", "none"), latent_dim), settings
 
 
 def make_gan(name: str, epochs: float, seed: int = 0) -> dict[str, float]:

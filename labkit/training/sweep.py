@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def sweep(
     checkpoint: str | os.PathLike | None = None,
     workers: int | None = None,
     desc: str = "",
+    store: str | os.PathLike | None = None,
 ) -> list[Any]:
     """`[function(**s) for s in settings]`, in that order, with `workers` processes of one thread each (default: one a core).
 
@@ -30,10 +32,17 @@ def sweep(
     of cores. `function` must be importable (defined in a module, not in the notebook) and return what torch.save can hold.
     checkpoint: a file that keeps what is finished when the sweep is interrupted or fails, so that running it again computes only the
     rest; removed at the end. It is ignored if function or settings have changed.
+    store: a folder that keeps every finished run for good, a file a setting: what is there with the same settings is not computed again, in
+    this sweep or another, unless labkit's data, models or training have changed since. Delete the folder to start anew.
     """
     key = hashlib.sha256(json.dumps([function.__module__, function.__qualname__, settings], sort_keys=True).encode()).hexdigest()
     path = Path(checkpoint) if checkpoint else None
     done = _finished(path, key)
+    files = [Path(store) / f"{_name(function, s)}.pt" for s in settings] if store else []
+    on_disk = {k: _read(file) for k, file in enumerate(files) if file.exists() and k not in done}
+    if on_disk:
+        print(f"{Path(store).name}: {len(on_disk)} of {len(settings)} runs are on disk with these settings")
+    done |= on_disk
     todo = [k for k in range(len(settings)) if k not in done]
     bar = tqdm(total=len(settings), initial=len(done), desc=desc, file=sys.stdout, ncols=100, mininterval=0.5)
 
@@ -43,6 +52,9 @@ def sweep(
         if path:
             with replacing(path) as temporary:
                 torch.save({"key": key, "done": done}, temporary)
+        if files:
+            with replacing(files[k]) as temporary:
+                torch.save(result, temporary)
 
     workers = min(workers or os.cpu_count() or 1, len(todo))
     with bar:
@@ -83,13 +95,30 @@ def _single_thread(function: Callable, setting: dict) -> Any:
         torch.set_num_threads(threads)
 
 
+def _name(function: Callable, setting: dict) -> str:
+    key = json.dumps([_code(), function.__module__, function.__qualname__, setting], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+@cache
+def _code() -> str:
+    """Hash of the files that decide what a run gives."""
+    root = Path(__file__).parents[1]
+    files = sorted(path for part in ("data", "models", "training") for path in (root / part).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:
+        raise RuntimeError(f"{path} is not a whole checkpoint ({type(error).__name__}); delete it to start anew") from error
+
+
 def _finished(path: Path | None, key: str) -> dict[int, Any]:
     if not path or not path.exists():
         return {}
-    try:
-        content = torch.load(path, weights_only=True)
-    except Exception as error:
-        raise RuntimeError(f"{path} is not a whole checkpoint ({type(error).__name__}); delete it to start anew") from error
+    content = _read(path)
     if content["key"] != key:
         print(f"{path.name} belongs to other settings; starting anew")
         return {}

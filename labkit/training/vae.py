@@ -8,6 +8,7 @@ import copy
 import io
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor
 
 from labkit import weights
 from labkit.data.images import load
-from labkit.models.vae import ELBO, VAE, conv_vae, linear_vae
+from labkit.models.vae import ELBO, VAE, conv_vae, gaussian_vae, linear_vae
 from labkit.profile import autocast
 from labkit.training.loop import Loop, batch_of
 
-MODELS = {"linear": linear_vae, "conv": conv_vae}
+MODELS = {"linear": linear_vae, "conv": conv_vae, "shallow": partial(linear_vae, hidden=(512, 256)), "gaussian": gaussian_vae}
 WARM_UP = 200  # steps, or a tenth of a run shorter than ten times that
 
 
@@ -38,7 +39,7 @@ class TrainedVAE:
 
 
 def build(model: str, latent_dim: int) -> VAE:
-    """The VAE called `model`, "linear" or "conv"."""
+    """The VAE called `model`: "linear", "conv", "shallow" (two linear layers each way), or "gaussian" (the same with a learned σ)."""
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(map(repr, MODELS))}, got {model!r}")
     return MODELS[model](latent_dim)
