@@ -78,10 +78,11 @@ def test_a_free_code_reconstructs_and_a_dear_one_collapses():
     stripes = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
     for k, image in enumerate(stripes):
         image[0, :, 7 * (k % 4) : 7 * (k % 4) + 7] = 255
-    free, dear = (
-        train_vaegan(model(), stripes, 12, batch_size=16, precision=p, gamma=0.0, show=False, log_every=1).history[-1] for p in (10.0, 1e-6)
-    )
-    assert free["kl"] > 0.5 > 0.05 > dear["kl"]
+    late = {}  # the mean of the last half: a GAN's losses jump about
+    for price in (10.0, 1e-6):
+        run = train_vaegan(model(), stripes, 60, batch_size=16, precision=price, gamma=0.0, show=False, log_every=1)
+        late[price] = sum(row["kl"] for row in run.history[120:]) / 120
+    assert late[10.0] > 1 > 0.05 > late[1e-6]
 
 
 def test_training_interrupted_resumes_to_the_same_result(tmp_path, monkeypatch):
