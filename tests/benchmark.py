@@ -258,6 +258,7 @@ if __name__ == "__main__":
         slider_moves,
         reader_training,
         gan_steps,
+        metric_times,
     ):
         if not chosen or measure.__name__ in chosen:
             measure()
