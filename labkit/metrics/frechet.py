@@ -35,7 +35,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """The mean (D,) of features (N, D) and the R factor (D, D) of X̃, RᵀR = Σ, in float64 on the CPU."""
     x = x.detach().cpu()
-    parts = x.split(1000)  # one stays in the processor's cache while it is worked on
+    parts = x.split(2500)  # one stays in the processor's cache while it is worked on
     mean = sum(part.double().sum(0) for part in parts) / len(x)
     gram = np.zeros((x.shape[1], x.shape[1]), order="F")
     for part in parts:
