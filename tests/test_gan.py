@@ -151,8 +151,9 @@ def test_training_interrupted_mid_epoch_resumes_to_the_same_result(tmp_path, mon
     assert all(torch.equal(whole.stages[e], resumed.stages[e]) for e in (0, 1, 2))
 
 
-def test_a_loss_that_is_no_number_stops_with_advice():
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_a_loss_that_is_no_number_stops_at_once_with_advice(log_every):
     generator, discriminator = pair()
     discriminator.layers[0].weight.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"d_loss is nan at step 0.*smaller learning rate"):
-        train_gan(generator, discriminator, IMAGES, 1, batch_size=16, log_every=1, show=False)
+        train_gan(generator, discriminator, IMAGES, 1, batch_size=16, log_every=log_every, show=False)

@@ -30,7 +30,7 @@ from labkit.training.readers import reader_for
 
 REPORT = dict(lr_g=2e-4, lr_d=2e-4, batch_size=128)  # with Adam, β = (0.5, 0.999)
 EQUAL = dict(lr_g=2e-3, lr_d=2e-3, batch_size=32)
-RECIPES: dict[str, dict[str, Any]] = {  # base width 16; each but the last changes one thing of the one before
+RECIPES: dict[str, dict[str, Any]] = {  # lab 02's way from Report A's recipe to ours, one idea a step; the last is beside it
     "report": dict(network="report", **REPORT),
     "our networks": dict(network="small", norm="batch", **REPORT),
     "batch 32, two rates": dict(network="small", norm="batch", lr_g=2e-3, lr_d=5e-4, batch_size=32),
@@ -134,7 +134,8 @@ def train_gan(
         discriminator.requires_grad_(True)
         if average:
             update_average(averaged, generator, min(average, (step + 1) / (step + 10)))
-        if (step + 1) % log_every == 0 or step + 1 == steps:
+        broken = not (d_loss + g_loss).isfinite()  # logged at once, which stops with advice before a checkpoint is written
+        if (step + 1) % log_every == 0 or step + 1 == steps or broken:
             d_real, d_fake = real_logits.sigmoid().mean().item(), fake_logits.sigmoid().mean().item()
             loop.log(epoch=(step + 1) / per_epoch, d_loss=d_loss.item(), g_loss=g_loss.item(), d_real=d_real, d_fake=d_fake)
         if step + 1 in due:

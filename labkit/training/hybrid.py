@@ -96,7 +96,8 @@ def train_vaegan(
         optimizer.step()
         discriminator.requires_grad_(True)
         update_average(averaged, model, min(average, (step + 1) / (step + 10)))
-        if (step + 1) % log_every == 0 or step + 1 == steps:
+        broken = not (d_loss + loss).isfinite()  # logged at once, as in train_gan
+        if (step + 1) % log_every == 0 or step + 1 == steps or broken:
             row = dict(d_loss=d_loss, g_loss=g_loss, kl=kl, feature_error=feature_error)
             row |= dict(d_real=real_logits.sigmoid().mean(), d_fake=fake_logits.sigmoid().mean())
             loop.log(epoch=(step + 1) / per_epoch, **{name: value.item() for name, value in row.items()})
