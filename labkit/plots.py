@@ -27,24 +27,32 @@ def show(figure: Figure, caption: str) -> None:
     """Display a figure in the notebook with `caption` below it, which is also its alternative text, and close it."""
     from IPython.display import Markdown, display
 
-    display({"image/png": png(figure, optimize=True), "text/plain": caption}, raw=True, metadata={"image/png": {"alt": caption}})
+    picture = png(figure, optimize=True)
+    display({mime(picture): picture, "text/plain": caption}, raw=True, metadata={mime(picture): {"alt": caption}})
     display(Markdown(f"*{caption}*"))
 
 
 def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
-    """The figure as PNG bytes; closes it. optimize: in 128 colours, a third of the size (slower: for files, not for sliders)."""
+    """The figure as PNG bytes; closes it. optimize: a third of the size (`fewer_bytes`; slower: for files, not for sliders)."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     plt.close(figure)
     return fewer_bytes(buffer.getvalue()) if optimize else buffer.getvalue()
 
 
+def mime(picture: bytes) -> str:
+    """The MIME type of a picture that `fewer_bytes` made."""
+    return "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg"
+
+
 def fewer_bytes(picture: bytes) -> bytes:
-    """A PNG on white, in the 128 colours that suit it best; with all of its colours if they are many, as in photographs."""
+    """A PNG on white, in the 128 colours that suit it best; or a JPEG if its colours are many, as in photographs."""
     image = Image.open(io.BytesIO(picture)).convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    buffer, drawn = io.BytesIO(), flat.getcolors(20_000) is not None
-    (flat.quantize(128, dither=Image.Dither.NONE) if drawn else flat).save(buffer, format="png", optimize=True)
+    flat, buffer = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"), io.BytesIO()
+    if flat.getcolors(20_000) is None:
+        flat.save(buffer, format="jpeg", quality=82, optimize=True)
+    else:
+        flat.quantize(128, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
@@ -89,6 +97,25 @@ def latent_scatter(points: np.ndarray, labels: np.ndarray, ax: Axes, limit: floa
     return ax
 
 
+def thumbnails(images: Tensor, points: np.ndarray, ax: Axes, cells: int = 12, quantile: float = 0.01) -> Axes:
+    """A plane of points (N, 2) as a map of their images (N, C, H, W), uint8: each square shows the image nearest its middle.
+
+    Squares without a point stay white; `quantile` of the points at either end of each axis is left out.
+    """
+    points = np.asarray(points)
+    low, high = np.quantile(points, quantile, axis=0), np.quantile(points, 1 - quantile, axis=0)
+    place = (points - low) / (high - low) * cells  # in squares
+    square, away = np.floor(place).astype(int), np.abs(place % 1 - 0.5).max(1)
+    height, width = images.shape[-2:]
+    canvas = np.full((cells * height, cells * width, 3), 255, np.uint8)
+    for k in np.argsort(-away):  # the nearest to the middle is drawn last
+        column, row = square[k, 0], cells - 1 - square[k, 1]
+        if 0 <= column < cells and 0 <= row < cells:
+            canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = images[k].permute(1, 2, 0).cpu().numpy()
+    ax.imshow(canvas, extent=(low[0], high[0], low[1], high[1]), aspect="auto", interpolation="antialiased")
+    return ax
+
+
 def ranking(scores: dict[str, float], chosen: str, ax: Axes) -> Axes:
     """Horizontal bars of positive scores on a logarithmic axis, in the order given; the `chosen` one stands out by colour and bold name."""
     names = list(scores)
@@ -125,3 +152,33 @@ def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> 
     axes[1, 0].set_ylabel("mean")
     axes[1, 3].set_ylabel("mean |c|")
     return axes
+
+
+def attention_map(weights: np.ndarray, read: Sequence[str], written: Sequence[str], ax: Axes) -> Axes:
+    """Attention weights (written, read): a row for each character of the answer, in [0, 1], each with its value."""
+    weights = np.asarray(weights)
+    ax.imshow(weights, vmin=0, vmax=1, cmap="Blues", aspect="equal")
+    for (row, column), value in np.ndenumerate(weights):
+        ax.text(
+            column, row, f"{value:.2f}".removeprefix("0"), ha="center", va="center", color="white" if value > 0.5 else "0.3", size="small"
+        )
+    ax.set(xticks=range(len(read)), xticklabels=_visible(read), yticks=range(len(written)), yticklabels=_visible(written))
+    ax.set(xlabel="character read", ylabel="character written")
+    return ax
+
+
+def symbol_confusion(counts: np.ndarray, symbols: str, ax: Axes, title: str = "") -> Axes:
+    """How often symbol t (row) was answered as p (column), (K, K): mistakes as numbers and colour, right answers left out."""
+    wrong = np.array(counts) * (1 - np.eye(len(symbols), dtype=int))
+    ax.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1, wrong.max()))
+    for (row, column), n in np.ndenumerate(wrong):
+        if n:
+            ax.text(column, row, str(n), ha="center", va="center", size="x-small", color="white" if n > 0.7 * wrong.max() else "black")
+    ax.set(xticks=range(len(symbols)), xticklabels=_visible(symbols), yticks=range(len(symbols)), yticklabels=_visible(symbols))
+    ax.set(xlabel="answered", ylabel="right answer", title=f"{title}{wrong.sum():,} of {np.array(counts).sum():,} wrong")
+    return ax
+
+
+def _visible(symbols: Sequence[str]) -> list[str]:
+    """Symbols as tick labels: a blank as an open box."""
+    return ["␣" if symbol == " " else symbol for symbol in symbols]

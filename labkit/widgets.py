@@ -62,10 +62,10 @@ class Panel:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget for a running notebook, and beside it the picture for GitHub, nbconvert and notebooks not yet run."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-        still = base64.b64encode(self.image.value).decode()
-        text = f"{self.message.value} (run the notebook to use the controls)"
-        data = {"application/vnd.jupyter.widget-view+json": view, "image/png": still, "text/plain": text}
-        return data, {"image/png": {"alt": self.message.value}}
+        still = plots.fewer_bytes(self.image.value)
+        text, kind = f"{self.message.value} (run the notebook to use the controls)", plots.mime(still)
+        data = {"application/vnd.jupyter.widget-view+json": view, kind: base64.b64encode(still).decode(), "text/plain": text}
+        return data, {kind: {"alt": self.message.value}}
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def scrubber(frames: Sequence[bytes], labels: Sequence[str], description: str = 
         raise ValueError(f"scrubber needs one label a frame and a frame at least; got {len(frames)} frames and {len(labels)} labels")
     last, frames, labels = len(frames) - 1, list(frames), [str(label) for label in labels]
     options = [(label, k) for k, label in enumerate(labels)]
-    slider = ipywidgets.SelectionSlider(options=options, value=last, description=description, **_wide())
+    slider = ipywidgets.SelectionSlider(options=options, value=last, description=description, **wide())
     play = ipywidgets.Play(min=0, max=last, value=last, interval=700)  # milliseconds a frame
     ipywidgets.jslink((play, "value"), (slider, "index"))  # in the browser, so that it keeps time
 
@@ -135,14 +135,14 @@ def walk(
     @lru_cache(maxsize=32)
     def whole_way(start: str, end: str, way: str) -> Tensor:
         points = ways[way](codes[start], codes[end], torch.linspace(0, 1, STEPS))
-        return pictures.strip(pictures.quantise(_apply(generator, points), image_range, "generator"))
+        return pictures.strip(pictures.quantise(applied(generator, points), image_range, "generator"))
 
     def render(start: str, end: str, way: str, t: float) -> tuple[bytes, str]:
         z = ways[way](codes[start], codes[end], t)
-        image = pictures.quantise(_apply(generator, z[None]), image_range, "generator")
+        image = pictures.quantise(applied(generator, z[None]), image_range, "generator")
         strip = whole_way(start, end, way)
         thumb, picture = strip.shape[1] / STEPS, pictures.enlarge(image[0])
-        verdict, *bars = _read(reader, image, classes, strip.shape[1] - picture.shape[1] - pictures.GAP, len(picture))
+        verdict, *bars = reading(reader, image, classes, strip.shape[1] - picture.shape[1] - pictures.GAP, len(picture))
         pointer = pictures.pointer(strip.shape[1], thumb * (0.5 + t * (STEPS - 1)))
         canvas = pictures.arrange([[picture, *bars], [pointer], [strip]])
         return pictures.png(canvas, full_colour=image.shape[1] == 3), f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{verdict}"
@@ -153,7 +153,7 @@ def walk(
     end = ipywidgets.Dropdown(options=names, value=names[1], description="to", **narrow)
     tooltips = ["along a great circle", "straight on"]  # a description would stand above the buttons and break the row
     way = ipywidgets.ToggleButtons(options=list(ways), tooltips=tooltips, style={"button_width": "80px"})
-    t = ipywidgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="t", **_wide())
+    t = ipywidgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="t", **wide())
     controls = {"start": start, "end": end, "way": way, "t": t}
     return Panel(render, controls, "natural", rows=[ipywidgets.HBox([start, end, way]), t], name="walk")
 
@@ -181,15 +181,15 @@ def latent_plane(
     plane, to_pixels = pictures.scatter(points.detach().cpu().numpy(), labels.cpu().numpy(), limit, classes, SCATTER)
 
     def render(z1: float, z2: float) -> tuple[bytes, str]:
-        image = pictures.quantise(_apply(decode, torch.tensor([[z1, z2]])), image_range, "decode")
+        image = pictures.quantise(applied(decode, torch.tensor([[z1, z2]])), image_range, "decode")
         picture = pictures.enlarge(image[0])
-        verdict, *bars = _read(reader, image, classes, picture.shape[1], SCATTER - len(picture) - pictures.GAP)
+        verdict, *bars = reading(reader, image, classes, picture.shape[1], SCATTER - len(picture) - pictures.GAP)
         column = pictures.arrange([[picture], *([bar] for bar in bars)])
         canvas = pictures.arrange([[pictures.cross_hairs(plane, *to_pixels(z1, z2)), column]])
         return pictures.png(canvas, full_colour=image.shape[1] == 3), f"z = ({z1:+.1f}, {z2:+.1f}) σ{verdict}"
 
     def slider(name: str) -> ipywidgets.FloatSlider:
-        return ipywidgets.FloatSlider(value=0, min=-limit, max=limit, step=0.1, readout_format="+.1f", description=name, **_wide())
+        return ipywidgets.FloatSlider(value=0, min=-limit, max=limit, step=0.1, readout_format="+.1f", description=name, **wide())
 
     return Panel(render, {"z1": slider("z₁ in σ"), "z2": slider("z₂ in σ")}, "natural", name="latent-plane")
 
@@ -230,12 +230,13 @@ def gallery(entries: dict[tuple[str, ...], tuple[Tensor, dict[str, float]]], nam
     return Panel(render, controls, "natural", rows=[ipywidgets.HBox(list(controls.values()))], name="gallery")
 
 
-def _wide() -> dict[str, ipywidgets.Layout]:
+def wide() -> dict[str, ipywidgets.Layout]:
+    """The layout of a slider under its description, as keywords."""
     return {"layout": ipywidgets.Layout(width="500px", max_width="100%")}
 
 
 @torch.inference_mode()
-def _apply(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def applied(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """model(x), for a network or a method of one in eval mode and on its device; its mode is put back."""
     network = getattr(model, "__self__", model)
     if not isinstance(network, nn.Module):
@@ -247,11 +248,11 @@ def _apply(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return result
 
 
-def _read(reader: Callable[[Tensor], Tensor] | None, image: Tensor, classes: Sequence[str], width: int, height: int) -> tuple:
+def reading(reader: Callable[[Tensor], Tensor] | None, image: Tensor, classes: Sequence[str], width: int, height: int) -> tuple:
     """What the reader sees in one uint8 image (1, C, H, W): the end of a sentence, and its bars; a full stop alone without a reader."""
     if reader is None:
         return (".",)
-    probabilities = _apply(reader, image).float().cpu().softmax(1)[0]
+    probabilities = applied(reader, image).float().cpu().softmax(1)[0]
     names = classes or [str(k) for k in range(len(probabilities))]
     best = int(probabilities.argmax())
     return f": the reader sees {names[best]} with p = {probabilities[best]:.2f}.", pictures.bars(probabilities, names, width, height)

@@ -19,6 +19,7 @@ from labkit.metrics import frechet, kid, prdc
 from labkit.models import LSTM, Reader, VanillaRNN
 from labkit.models.gan import Generator, ReportGenerator
 from labkit.profile import autocast
+from labkit.training import arithmetic as seq2seq
 from labkit.training import gan, readers
 from labkit.training.classify import accuracy
 
@@ -245,6 +246,35 @@ def slider_moves():
     report("walk, another digit chosen (the first time: draws the strip)", milliseconds(seconds))
 
 
+def seq2seq_steps():
+    """A training step of every model of lab 05, batch 128, and a greedy answer to one typed query."""
+    digits = torch.Generator().manual_seed(0)
+    train_set, _ = seq2seq.Task().sides()
+    batch = train_set[slice(0, 128)]
+    bank, _ = seq2seq.banks([2000, 500])
+    for model in seq2seq.RECIPES:
+        network = seq2seq.build(model)
+        updates = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
+
+        def step(model=model, network=network, updates=updates):
+            shown, target = seq2seq.pictured(model, batch.tokens(), batch.answers(), bank, digits)
+            with autocast("cpu"):
+                loss = seq2seq.loss_of(model, network, shown, target, batch.tokens())
+            updates.zero_grad()
+            loss.backward()
+            updates.step()
+
+        def answer(model=model, network=network):
+            one = batch[slice(0, 1)]
+            if "→image" in model:
+                seq2seq.write_all(network, one)
+            else:
+                seq2seq.answer_all(network, one, bank=bank if "image" in model else None)
+
+        seconds = alternate(step, answer, repeats=5)
+        report(f"{model}: a step of 128 queries / an answer", " / ".join(map(milliseconds, seconds)), "150 ms an answer")
+
+
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
     chosen = sys.argv[1:]  # names of the functions below; none: all
@@ -259,6 +289,7 @@ if __name__ == "__main__":
         reader_training,
         gan_steps,
         metric_times,
+        seq2seq_steps,
     ):
         if not chosen or measure.__name__ in chosen:
             measure()

@@ -236,9 +236,10 @@ def test_what_a_sweep_has_stored_is_not_computed_again(tmp_path, few_images, cap
     both = sweep(generators.train, settings, workers=1, store=tmp_path)
     assert "1 of 2 runs are on disk" in capsys.readouterr().out
     assert both[0]["seconds"] == first[0]["seconds"] and len(list(tmp_path.iterdir())) == 2  # seconds differ from run to run
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules[sweep.__module__], "_code", lambda: "changed since")
-        assert sweep(generators.train, settings[:1], workers=1, store=tmp_path)[0]["seconds"] != first[0]["seconds"]
+    for what, now in (("_code", "changed since"), ("_data", ["MNIST, real at last"])):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules[sweep.__module__], what, lambda now=now: now)
+            assert sweep(generators.train, settings[:1], workers=1, store=tmp_path)[0]["seconds"] != first[0]["seconds"]
     for path in tmp_path.iterdir():
         path.write_bytes(b"cut")
     with pytest.raises(RuntimeError, match="not a whole checkpoint"):

@@ -23,11 +23,27 @@ def test_a_drawn_figure_becomes_smaller_and_stays_what_it_was():
     assert np.abs(pixels(small) - pixels(whole)).mean() < 1
 
 
-def test_a_photograph_keeps_all_of_its_colours():
-    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+def test_a_photograph_keeps_its_colours_in_a_fraction_of_the_bytes():
+    y, x = np.mgrid[0:300, 0:300] / 300  # smooth, in very many colours
+    picture = np.stack([255 * x, 255 * y, 255 * (1 - x * y)], -1).astype(np.uint8)
+    picture += np.random.default_rng(0).integers(0, 6, picture.shape, dtype=np.uint8) * (picture < 250)
     buffer = io.BytesIO()
-    Image.fromarray(noise).save(buffer, format="png")
-    assert np.array_equal(pixels(plots.fewer_bytes(buffer.getvalue())), noise)
+    Image.fromarray(picture).save(buffer, format="png")
+    small = plots.fewer_bytes(buffer.getvalue())
+    assert len(small) < 0.25 * len(buffer.getvalue())
+    assert np.abs(pixels(small) - picture).mean() < 3
+
+
+def test_a_figure_is_shown_as_what_it_is(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **more: shown.append((data, more)))
+    for image in (np.zeros((9, 9)), np.random.default_rng(0).random((300, 300, 3))):
+        figure, ax = plt.subplots()
+        ax.imshow(image, interpolation="nearest")
+        plots.show(figure, "what it shows")
+    for (data, more), kind in zip(shown[::2], ("png", "jpeg"), strict=True):
+        assert Image.open(io.BytesIO(data[f"image/{kind}"])).format == kind.upper()
+        assert more["metadata"] == {f"image/{kind}": {"alt": "what it shows"}} and data["text/plain"] == "what it shows"
 
 
 def test_what_is_transparent_becomes_white():
@@ -44,4 +60,23 @@ def test_a_grid_shows_every_image_in_its_place():
     for k in range(6):
         y, x = k // 3 * 6 + 1, k % 3 * 6 + 1
         assert np.allclose(canvas[y : y + 4, x : x + 4], 40 * k / 255)
+    plt.close()
+
+
+def test_an_attention_map_names_what_was_read_and_written():
+    weights = np.eye(3, 5)
+    _, ax = plt.subplots()
+    plots.attention_map(weights, " 3-12", " -9", ax)
+    assert np.array_equal(ax.images[0].get_array(), weights)
+    assert [t.get_text() for t in ax.get_xticklabels()] == list("␣3-12") and [t.get_text() for t in ax.get_yticklabels()] == list("␣-9")
+    plt.close()
+
+
+def test_a_confusion_shows_the_mistakes_and_leaves_out_what_is_right():
+    counts = np.diag([50, 40, 30])
+    counts[2, 0] = 7
+    _, ax = plt.subplots()
+    plots.symbol_confusion(counts, "01 ", ax, "units: ")
+    assert ax.get_title() == "units: 7 of 127 wrong" and [t.get_text() for t in ax.texts] == ["7"]
+    assert ax.images[0].get_array()[2, 0] == 7 and ax.images[0].get_array().sum() == 7
     plt.close()

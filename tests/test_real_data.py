@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labkit import weights
-from labkit.data import images, load, photos
+from labkit.data import arithmetic, images, load, photos
 from labkit.metrics.samples import describe, read
 from labkit.models.gan import Generator, sample
 from labkit.models.reader import Reader
@@ -104,3 +104,11 @@ def test_a_reader_trained_anew_is_as_good_as_the_shipped_one(real):
     shipped = weights.load("reader_mnist", Reader())["measured"]["test_accuracy"]
     print(f"MNIST reader, seed {seed}: {again:.4f}, shipped {shipped:.4f}")
     assert abs(again - shipped) < readers.BAND
+
+
+def test_what_is_stated_of_the_reader_of_symbols_holds(real):
+    reader, bank = Reader(len(arithmetic.SYMBOLS)), arithmetic.glyphs(real["mnist"], "test")
+    stated = weights.load("reader_symbols", reader)["measured"]
+    for symbol, share in readers.symbol_accuracy(reader, bank).items():
+        assert share == pytest.approx(stated[f"test_accuracy {symbol.replace(' ', 'blank')}"], abs=3e-3)
+    assert accuracy(reader, bank.images, bank.labels) == pytest.approx(stated["test_accuracy"], abs=3e-4)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from labkit.data import images
 from labkit.files import replacing
 
 
@@ -33,7 +34,7 @@ def sweep(
     checkpoint: a file that keeps what is finished when the sweep is interrupted or fails, so that running it again computes only the
     rest; removed at the end. It is ignored if function or settings have changed.
     store: a folder that keeps every finished run for good, a file a setting: what is there with the same settings is not computed again, in
-    this sweep or another, unless labkit's data, models or training have changed since. Delete the folder to start anew.
+    this sweep or another, unless labkit's data, models or training have changed since, or the real sets at hand. Delete it to start anew.
     """
     key = hashlib.sha256(json.dumps([function.__module__, function.__qualname__, settings], sort_keys=True).encode()).hexdigest()
     path = Path(checkpoint) if checkpoint else None
@@ -96,8 +97,14 @@ def _single_thread(function: Callable, setting: dict) -> Any:
 
 
 def _name(function: Callable, setting: dict) -> str:
-    key = json.dumps([_code(), function.__module__, function.__qualname__, setting], sort_keys=True)
+    key = json.dumps([_code(), _data(), function.__module__, function.__qualname__, setting], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _data() -> list[str]:
+    """The real sets there are: a run on drawn stand-ins is not one on photographs."""
+    folders = [root for _, root in images._roots() if root.is_dir()]
+    return sorted({path.name for root in folders for path in root.iterdir() if path.name.startswith(("MNIST", "FashionMNIST", "cats"))})
 
 
 @cache

@@ -5,6 +5,8 @@ by Catmull–Rom splines (Catmull & Rom 1974) and inked with a pen of varying wi
 is centred.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -169,13 +171,27 @@ def read_hand(text: str) -> tuple[Tensor, Tensor, Tensor]:
     return points / 50 - torch.tensor([0.5, 1.0]), torch.tensor(strokes), weights.T
 
 
-TABLES = zip(*(read_hand(hand) for hands in STYLES.values() for hand in hands.values()), strict=True)
-HANDS = [torch.nn.utils.rnn.pad_sequence(table, batch_first=True) for table in TABLES]  # points, strokes and matrices of all hands
-COUNT = torch.tensor([len(hands) for hands in STYLES.values()])  # hands of each class
-FIRST = COUNT.cumsum(0) - COUNT  # the row of its first hand
+class Hands(NamedTuple):
+    """All hands as read_hand gives them, padded to one length; how many each class has, and the row of its first."""
+
+    points: Tensor
+    strokes: Tensor
+    weights: Tensor
+    count: Tensor
+    first: Tensor
 
 
-def draw_factors(labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def read_hands(styles: dict[int, dict[str, str]]) -> Hands:
+    """The tables of `styles`, class → name → hand, for classes 0, 1, …."""
+    tables = zip(*(read_hand(hand) for hands in styles.values() for hand in hands.values()), strict=True)
+    count = torch.tensor([len(hands) for hands in styles.values()])
+    return Hands(*(torch.nn.utils.rnn.pad_sequence(table, batch_first=True) for table in tables), count, count.cumsum(0) - count)
+
+
+HANDS = read_hands(STYLES)
+
+
+def draw_factors(labels: Tensor, generator: torch.Generator, hands: Hands = HANDS) -> dict[str, Tensor]:
     """How each of the digits is written, by chance, (N,) each; the units are in the docstring of `digits`."""
     n = len(labels)
 
@@ -183,7 +199,7 @@ def draw_factors(labels: Tensor, generator: torch.Generator) -> dict[str, Tensor
         return torch.randn(n, generator=generator).clamp(-2.5, 2.5) * std + mean
 
     return {
-        "style": (torch.rand(n, generator=generator) * COUNT[labels]).floor(),
+        "style": (torch.rand(n, generator=generator) * hands.count[labels]).floor(),
         "slant": normal(0.15, 0.18),
         "rotation": normal(0.0, 0.08),
         "aspect": normal(0.1, 0.15).exp(),
@@ -200,7 +216,7 @@ def draw_factors(labels: Tensor, generator: torch.Generator) -> dict[str, Tensor
     }
 
 
-def write(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+def write(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, hands: Hands = HANDS) -> Tensor:
     """The pen's path in half heights of a digit: the starts and then the ends of its segments, (N, 2·SEGMENTS, 2)."""
     n = len(labels)
 
@@ -208,7 +224,7 @@ def write(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator
         return torch.randn(n, *shape, generator=generator).clamp(-2, 2)
 
     f = {name: value[:, None] for name, value in factors.items()}
-    points, stroke, weights = (table[FIRST[labels] + factors["style"].long()] for table in HANDS)
+    points, stroke, weights = (table[hands.first[labels] + factors["style"].long()] for table in hands[:3])
     jitter = normal(points.shape[1], 2) + 0.8 * normal(1, 2) * (stroke > 0)[..., None]  # a lifted pen lands a little off
     x, y = (weights.transpose(1, 2) @ (points + f["wobble"][..., None] * jitter)).unbind(-1)
     y = y + f["waist"] * (1 - y**2)
@@ -231,10 +247,10 @@ def place(path: Tensor, radius: Tensor, size: Tensor, generator: torch.Generator
     return a + shift[:, None], b + shift[:, None]
 
 
-def render(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, n: int) -> Tensor:
+def render(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, n: int, hands: Hands = HANDS) -> Tensor:
     """The first `n` of the digits described by `factors`, uint8 (n, 1, SIZE, SIZE)."""
     f = {name: value[:, None] for name, value in factors.items()}
-    path = write(labels, factors, generator)
+    path = write(labels, factors, generator, hands)
     pace, phase = (uniform(len(labels), 0, high, generator)[:, None] for high in (0.25, 2 * torch.pi))
     pressure = 1 + f["pressure"] * (pace * torch.arange(SEGMENTS) + phase).sin()
     ragged = 1 + 0.06 * torch.randn(pressure.shape, generator=generator).clamp(-2, 2)

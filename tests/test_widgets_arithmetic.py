@@ -1,0 +1,96 @@
+"""The arithmetic panels answer what is typed, say what a query looks like, and show the pictures that the model reads."""
+
+import ipywidgets
+import pytest
+import torch
+import torch.nn.functional as F
+
+from labkit import widgets_arithmetic as panels
+from labkit.data import synthetic
+from labkit.data.arithmetic import Glyphs, parse
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def oracle(tokens):
+    """Logits of a model that calculates: right for every query but 1+1, which it takes for 3."""
+    text = "".join("0123456789+- "[k] for k in tokens[0])
+    answers = parse("1+2" if text == " 1+ 1" else text).answers()
+    return 9.0 * F.one_hot(answers, 13).float()
+
+
+@pytest.fixture(scope="module")
+def bank():
+    """Pictures of the symbol k: black but for a pixel of brightness k + 1 and one for the hand."""
+    images = torch.zeros(13 * 120, 1, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(13).repeat_interleave(120).byte() + 1
+    images[:, 0, 0, 1] = torch.arange(120).repeat(13).byte()
+    return Glyphs(images, 120 * torch.arange(13), torch.full((13,), 120))
+
+
+def test_typing_a_query_gives_its_answer():
+    panel = panels.calculator(oracle)
+    assert bytes(panel.image.value).startswith(PNG) and "14+26: the model says ' 40' with p = 1.00" in panel.message.value
+    before = panel.image.value
+    panel.controls["query"].value = "3 - 17"
+    assert "3-17: the model says '-14'" in panel.message.value and panel.message.value.endswith("which is right.")
+    assert panel.image.value != before
+
+
+def test_a_wrong_answer_is_called_wrong():
+    assert panels.calculator(oracle, "1+1").message.value.endswith("but 1+1 is 2.")
+
+
+@pytest.mark.parametrize("typed", ["", "14", "abc", "123+4", "1+2+3", "14+"])
+def test_what_is_no_query_gets_a_message_and_the_picture_stays(typed, bank):
+    for panel in (panels.calculator(oracle), panels.handwritten(lambda images: oracle(images[:, :, 0, 0, 0].long() - 1), bank)):
+        before = panel.image.value
+        panel.controls["query"].value = typed
+        assert panel.image.value == before and "such as" in panel.message.value
+        panel.controls["query"].value = "2+3"
+        assert "2+3: the model says '  5'" in panel.message.value
+
+
+def test_a_bad_start_is_an_error():
+    with pytest.raises(ValueError, match="14\\+26"):
+        panels.calculator(oracle, "fourteen")
+
+
+def test_the_drawn_answer_is_shown_and_read():
+    def draw(tokens):
+        return (oracle(tokens).argmax(-1)[:, :, None, None, None] / 13).expand(-1, -1, 1, 28, 28)
+
+    def reader(images):
+        return F.one_hot((images[:, 0, 0, 0].float() / 255 * 13).round().long(), 13).float()
+
+    panel, plain = panels.calculator(oracle, draw=draw, reader=reader), panels.calculator(oracle)
+    assert panel.message.value.endswith("The reader sees ' 40' in the drawing.")
+    assert len(panel.image.value) > len(plain.image.value)
+
+
+def test_the_model_reads_the_pictures_that_were_chosen(bank):
+    seen = []
+
+    def answer(images):
+        seen.append(images)
+        return oracle(images[:, :, 0, 0, 0].long() - 1)
+
+    panel = panels.handwritten(answer, bank, "14+26")
+    assert "14+26: the model says ' 40'" in panel.message.value
+    panel.controls["hand2"].value = 55
+    assert seen[-1].shape == (1, 5, 1, 28, 28) and seen[-1].dtype == torch.uint8
+    assert seen[-1][0, 1, 0, 0, 1] == 55 and seen[-1][0, 1, 0, 0, 0] == 4 + 1
+    before, picture = seen[-1], panel.image.value
+    row = panel.box.children[0].children
+    button = next(part for part in row if isinstance(part, ipywidgets.Button))
+    button.click()
+    assert not torch.equal(seen[-1], before) and panel.image.value != picture
+    assert torch.equal(seen[-1][0, :, 0, 0, 0], before[0, :, 0, 0, 0])  # other hands, the same symbols
+
+
+def test_a_bank_with_few_pictures_of_a_symbol_will_do():
+    digits = synthetic.digits(60, seed=0)
+    count = torch.cat([digits.labels.bincount(minlength=10), torch.tensor([1, 1, 1])])
+    images = torch.cat([digits.images[digits.labels.argsort()], torch.zeros(3, 1, 28, 28, dtype=torch.uint8)])
+    panel = panels.handwritten(lambda images: torch.zeros(1, 3, 13), Glyphs(images, count.cumsum(0) - count, count))
+    assert "but 14+26 is 40." in panel.message.value
