@@ -8,6 +8,7 @@ reconstruction term is a cross-entropy that cannot reach 0 (its floor is the ent
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -111,15 +112,20 @@ def decoded(vae: VAE, z: Tensor, batch_size: int = 1000) -> Tensor:
     return torch.cat([(vae.decode(part.to(device)) * 255).round().byte().cpu() for part in z.split(batch_size)])
 
 
-def dense(sizes: list[int]) -> list[nn.Module]:
-    """Linear layers of these sizes, each followed by LeakyReLU(0.2)."""
-    return [module for a, b in zip(sizes, sizes[1:], strict=False) for module in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+def leaky() -> nn.Module:
+    """LeakyReLU(0.2), the activation of Reports D and E."""
+    return nn.LeakyReLU(0.2)
 
 
-def linear_vae(latent_dim: int = 2, hidden: tuple[int, ...] = (512, 256, 256, 128)) -> VAE:
+def dense(sizes: list[int], activation: Callable[[], nn.Module] = leaky) -> list[nn.Module]:
+    """Linear layers of these sizes, each followed by the activation."""
+    return [module for a, b in zip(sizes, sizes[1:], strict=False) for module in (nn.Linear(a, b), activation())]
+
+
+def linear_vae(latent_dim: int = 2, hidden: tuple[int, ...] = (512, 256, 256, 128), activation: Callable[[], nn.Module] = leaky) -> VAE:
     """Linear layers with LeakyReLU(0.2), as in Report E: 784 → hidden → 2J, and back again in reverse order."""
-    encoder = nn.Sequential(nn.Flatten(), *dense([784, *hidden]), nn.Linear(hidden[-1], 2 * latent_dim))
-    decoder = nn.Sequential(*dense([latent_dim, *reversed(hidden)]), nn.Linear(hidden[0], 784), nn.Unflatten(1, (1, 28, 28)))
+    encoder = nn.Sequential(nn.Flatten(), *dense([784, *hidden], activation), nn.Linear(hidden[-1], 2 * latent_dim))
+    decoder = nn.Sequential(*dense([latent_dim, *reversed(hidden)], activation), nn.Linear(hidden[0], 784), nn.Unflatten(1, (1, 28, 28)))
     return VAE(encoder, decoder, latent_dim)
 
 

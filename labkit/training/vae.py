@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit import weights
 from labkit.data.images import load
@@ -21,6 +21,7 @@ from labkit.profile import autocast
 from labkit.training.loop import Loop, batch_of
 
 MODELS = {"linear": linear_vae, "conv": conv_vae, "shallow": partial(linear_vae, hidden=(512, 256)), "gaussian": gaussian_vae}
+MODELS["shallow ELU"] = partial(linear_vae, hidden=(512, 256), activation=nn.ELU)
 WARM_UP = 200  # steps, or a tenth of a run shorter than ten times that
 
 
@@ -39,7 +40,7 @@ class TrainedVAE:
 
 
 def build(model: str, latent_dim: int) -> VAE:
-    """The VAE called `model`: "linear", "conv", "shallow" (two linear layers each way), or "gaussian" (the same with a learned σ)."""
+    """The VAE called `model`: "linear", "conv", "shallow" (of two linear layers), "shallow ELU", or "gaussian" (shallow, a learned σ)."""
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(map(repr, MODELS))}, got {model!r}")
     return MODELS[model](latent_dim)
