@@ -3,8 +3,19 @@
 Paths are computed in float64 on the CPU (they are short) and returned in the type and on the device of the codes.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class PrincipalAxes(NamedTuple):
+    """Of codes: their mean (J,), orthonormal directions (K, J), the standard deviation along each (K,), its share of all variance (K,)."""
+
+    mean: Tensor
+    directions: Tensor
+    sd: Tensor
+    share: Tensor
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
@@ -58,6 +69,20 @@ def normal_grid(n: int) -> Tensor:
     quantiles = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
     second, first = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
     return torch.stack([first, second], dim=-1)
+
+
+def principal_axes(codes: Tensor) -> PrincipalAxes:
+    """Principal component analysis of codes (N, J), N > J: the directions of largest variance first, all J of them.
+
+    Of a direction and its opposite, the same axis, the one whose largest component is positive. Raises ValueError for too few codes.
+    """
+    if codes.ndim != 2 or len(codes) <= codes.shape[1]:
+        raise ValueError(f"more codes than dimensions are needed, (N, J) with N > J; got {tuple(codes.shape)}")
+    variance, vectors = torch.linalg.eigh(codes.double().T.cov())  # ascending, in columns
+    variance, directions = variance.flip(0).clamp(min=0), vectors.T.flip(0)
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    axes = codes.double().mean(0), directions * largest.sign(), variance.sqrt(), variance / variance.sum()
+    return PrincipalAxes(*(part.float() for part in axes))
 
 
 def _codes(a: Tensor, b: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:

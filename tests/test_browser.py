@@ -36,7 +36,7 @@ SETTINGS = {
 CONTENT = "jupyterapp.shell.currentWidget.content"
 PANELS = """
 import torch
-from labkit import pictures, widgets
+from labkit import latent, pictures, widgets, widgets_conditional, widgets_faces
 
 decode = lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
 reader = lambda images: images.float().mean((1, 2, 3))[:, None] * torch.linspace(0, 0.1, 10)
@@ -47,6 +47,13 @@ widgets.scrubber(frames, list("01248"))
 widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}, reader, image_range=(0, 1))
 # cut
 widgets.latent_plane(decode, torch.randn(500, 2), torch.arange(500) % 10, reader)
+# cut
+draw = lambda z, y: (z[:, :1] + y[:, None]).sigmoid()[..., None, None].expand(-1, 1, 28, 28)
+widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0, 3.0]]))}, list("0123456789"), reader)
+# cut
+colours = lambda z: z[:, :3].sigmoid()[..., None, None].expand(-1, 3, 64, 64)
+axes = latent.principal_axes(torch.randn(100, 4) * torch.tensor([4.0, 3.0, 2.0, 1.0]))
+widgets_faces.directions(colours, axes, {"grey": torch.zeros(4)}, count=1)
 """
 
 
@@ -170,7 +177,7 @@ def test_sliders_follow_the_arrow_keys(page, jupyterlab, lab):
     assert errors(page) == []
     panels = page.locator(".labkit-panel")
     panels.first.wait_for(timeout=15_000)
-    assert panels.count() >= (3 if lab is None else 1)
+    assert panels.count() >= (5 if lab is None else 1)
     for k in range(panels.count()):
         for key in ("ArrowLeft", "ArrowRight"):
             press_and_see(page, panels.nth(k), key)

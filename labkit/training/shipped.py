@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from labkit.training import gan, readers, vae
+from labkit.training import faces, gan, linear_gans, readers, vae
 
 MAKERS: dict[str, Callable[[], dict]] = {f"reader_{name}": partial(readers.make_reader, name) for name in readers.RECIPES}
+MAKERS |= {"reader_symbols": readers.make_symbols_reader}
 MAKERS |= {f"gan_{name}": partial(gan.make_gan, name, epochs) for name, epochs in (("mnist", 10), ("fashion", 10))}
 MAKERS |= {f"vae_{name}": partial(vae.make_vae, name) for name in ("mnist", "fashion")}
+MAKERS |= faces.MAKERS | linear_gans.MAKERS
 
 
 def main(name: str) -> int:
