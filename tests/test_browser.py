@@ -49,7 +49,9 @@ widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([
 widgets.latent_plane(decode, torch.randn(500, 2), torch.arange(500) % 10, reader)
 # cut
 draw = lambda z, y: (z[:, :1] + y[:, None]).sigmoid()[..., None, None].expand(-1, 1, 28, 28)
-widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0, 3.0]]))}, list("0123456789"), reader)
+styles = widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0, 3.0]]))}, list("0123456789"), reader)
+styles.controls["style"].value = 1.0  # it begins at its left end
+styles
 # cut
 colours = lambda z: z[:, :3].sigmoid()[..., None, None].expand(-1, 3, 64, 64)
 axes = latent.principal_axes(torch.randn(100, 4) * torch.tensor([4.0, 3.0, 2.0, 1.0]))
