@@ -143,7 +143,7 @@ def train(
     trained, such as ["encoder", "decoder"]. told: whether an image→text model also learns from what its pictures show, not from the
     answers alone.
     Returns {"network" weights, "history" rows with step, training loss, and for text the exact match and the share of right characters on
-    about 1,000 held-out queries}. Those are for the curve alone: nothing is chosen, and nothing stopped, by them.
+    about 1,000 held-out queries}. Those are for the curve alone: nothing is stopped by them.
     """
     if model in ("text→image, named", "text→image, styled") and not start:
         raise ValueError(f"{model!r} draws what a text→text model names; give start=, the weights of one")
@@ -208,11 +208,11 @@ def _begin(model: str, digits: int, seed: int, start: dict[str, Tensor] | str | 
     if start:
         theirs, ours = start if isinstance(start, dict) else torch.load(start, weights_only=True), network.state_dict()
         taken = {name: w for name, w in theirs.items() if name in ours and ours[name].shape == w.shape}
-        needed = (
-            {name for name in ours if name.startswith(("encoder.", "decoder.", "writer."))} if isinstance(network, NamedSeq2Seq) else set()
-        )
-        if not taken or needed - taken.keys():
-            raise ValueError(f"start has no part in common with {model!r} for {digits} digits; give the weights of a model like it")
+        kept = ("encoder.", "decoder.", "writer.") if isinstance(network, NamedSeq2Seq) else ()  # what is not trained must all be given
+        lacking = [name for name in ours if name.startswith(kept) and name not in taken]
+        if not taken or lacking:
+            parts = f"lacks {lacking[0]}, which {model!r} needs" if lacking else f"has no part in common with {model!r}"
+            raise ValueError(f"start {parts} for {digits} digits; give the weights of a model like it, such as text→text")
         network.load_state_dict({**ours, **taken})
     return network
 
