@@ -78,11 +78,13 @@ def principal_axes(codes: Tensor) -> PrincipalAxes:
     """
     if codes.ndim != 2 or len(codes) <= codes.shape[1]:
         raise ValueError(f"more codes than dimensions are needed, (N, J) with N > J; got {tuple(codes.shape)}")
-    variance, vectors = torch.linalg.eigh(codes.double().T.cov())  # ascending, in columns
-    variance, directions = variance.flip(0).clamp(min=0), vectors.T.flip(0)
+    from sklearn.decomposition import PCA  # here, for a walk needs none of it
+
+    pca = PCA(svd_solver="full").fit(codes.double().cpu().numpy())
+    directions = torch.from_numpy(pca.components_)
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    axes = codes.double().mean(0), directions * largest.sign(), variance.sqrt(), variance / variance.sum()
-    return PrincipalAxes(*(part.float() for part in axes))
+    mean, sd, share = (torch.from_numpy(part) for part in (pca.mean_, pca.explained_variance_**0.5, pca.explained_variance_ratio_))
+    return PrincipalAxes(*(part.float() for part in (mean, directions * largest.sign(), sd, share)))
 
 
 def _codes(a: Tensor, b: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:

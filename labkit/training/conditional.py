@@ -38,7 +38,6 @@ OPTIMIZERS = {
     "Adam": partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
     "Adam, no momentum": partial(torch.optim.Adam, betas=(0.0, 0.99), fused=True),
     "RMSprop": torch.optim.RMSprop,
-    "SGD": partial(torch.optim.SGD, momentum=0.9, fused=True),
 }
 ACTIVATIONS = {"LeakyReLU": leaky, "LeakyReLU 0.01": partial(nn.LeakyReLU, 0.01), "ReLU": nn.ReLU, "ELU": nn.ELU}
 KINDS = ("linear GAN", "linear cGAN", "cDCGAN", "cVAE")
