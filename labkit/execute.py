@@ -1,6 +1,8 @@
-"""Executes one notebook in a kernel of the current interpreter: the live progress line, Ctrl-C, and what went wrong in which cell.
+"""Executes one notebook in a kernel of the current interpreter: the live progress line, Ctrl-C, and
+what went wrong in which cell.
 
-Ctrl-C is a request: the running cell gets a KeyboardInterrupt and a few seconds to save its work, then the kernel is shut down.
+Ctrl-C is a request: the running cell gets a KeyboardInterrupt and a few seconds to save its work,
+then the kernel is shut down.
 """
 
 import asyncio
@@ -25,12 +27,19 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """The live line of one notebook: name, cell i/n, elapsed, forecast. On a terminal it redraws."""
+    """The live line of one notebook: name, cell i/n, elapsed, forecast. On a terminal it
+    redraws.
+    """
 
     def __init__(self, stem: str, cells: list[str], earlier: dict[str, float], stream):
         self.stem, self.cells, self.earlier, self.stream = stem, cells, earlier, stream
         self.seconds: dict[str, float] = {}
-        self.current, self.began, self.cell_began, self.drawn = 0, time.monotonic(), time.monotonic(), float("-inf")
+        self.current, self.began, self.cell_began, self.drawn = (
+            0,
+            time.monotonic(),
+            time.monotonic(),
+            float("-inf"),
+        )
 
     def start_cell(self, cell_id: str) -> None:
         self.current, self.cell_began = self.cells.index(cell_id), time.monotonic()
@@ -39,14 +48,18 @@ class Progress:
         self.seconds[cell_id] = round(time.monotonic() - self.cell_began, 3)
 
     def forecast(self) -> float | None:
-        """Seconds left: from the earlier run's cell times, else from the share of cells done; None before there is either."""
+        """Seconds left: from the earlier run's cell times, else from the share of cells done; None
+        before there is either.
+        """
         spent, later = time.monotonic() - self.cell_began, self.cells[self.current + 1 :]
         known = [self.earlier[cell] for cell in self.cells if cell in self.earlier]
         known = known or list(self.seconds.values())
         if not known:
             return None
         typical = sum(known) / len(known)
-        return max(self.earlier.get(self.cells[self.current], typical) - spent, 0.0) + sum(self.earlier.get(c, typical) for c in later)
+        return max(self.earlier.get(self.cells[self.current], typical) - spent, 0.0) + sum(
+            self.earlier.get(c, typical) for c in later
+        )
 
     def draw(self) -> None:
         now, live = time.monotonic(), self.stream.isatty()
@@ -56,7 +69,12 @@ class Progress:
         line = f"{self.stem}  cell {self.current + 1}/{len(self.cells)}  {clock(now - self.began)} elapsed"
         line += "" if left is None else f"  about {clock(left)} left"
         width = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[K{line[:width]}" if live else line, end="" if live else "\n", file=self.stream, flush=True)
+        print(
+            f"\r\x1b[K{line[:width]}" if live else line,
+            end="" if live else "\n",
+            file=self.stream,
+            flush=True,
+        )
 
     async def keep_drawing(self) -> None:
         while True:
@@ -65,7 +83,9 @@ class Progress:
 
 
 class Stop:
-    """Turns Ctrl-C into a request. `act` is called for each press, with the number of presses so far."""
+    """Turns Ctrl-C into a request. `act` is called for each press, with the number of presses so
+    far.
+    """
 
     def __init__(self):
         self.presses, self.act = 0, lambda presses: None
@@ -83,17 +103,25 @@ class Stop:
 
 
 class ThisInterpreter(KernelSpecManager):
-    """Any kernel name means the interpreter that runs labkit: a fresh venv needs no registered kernel, and a foreign one is not used."""
+    """Any kernel name means the interpreter that runs labkit: a fresh venv needs no registered
+    kernel, and a foreign one is not used.
+    """
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         return KernelSpec(**get_kernel_dict())
 
 
 def is_run(cell) -> bool:
-    return cell.cell_type == "code" and bool(cell.source.strip()) and "skip-execution" not in cell.metadata.get("tags", [])
+    return (
+        cell.cell_type == "code"
+        and bool(cell.source.strip())
+        and "skip-execution" not in cell.metadata.get("tags", [])
+    )
 
 
-async def run_cells(client: NotebookClient, kernel: AsyncKernelManager, progress: Progress, stop: Stop, **start) -> None:
+async def run_cells(
+    client: NotebookClient, kernel: AsyncKernelManager, progress: Progress, stop: Stop, **start
+) -> None:
     await client.async_start_new_kernel(**start)
     try:
         await client.async_start_new_kernel_client()
@@ -101,7 +129,9 @@ async def run_cells(client: NotebookClient, kernel: AsyncKernelManager, progress
             if is_run(cell) and not stop.presses:
                 progress.start_cell(cell.id)
                 progress.draw()
-                await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
+                await client.async_execute_cell(
+                    cell, index, execution_count=client.code_cells_executed + 1
+                )
                 progress.end_cell(cell.id)
     finally:
         if client.kc:
@@ -110,12 +140,22 @@ async def run_cells(client: NotebookClient, kernel: AsyncKernelManager, progress
             await kernel.shutdown_kernel(now=bool(stop.presses))
 
 
-async def execute(notebook, folder: Path, env: dict[str, str], progress: Progress, stop: Stop) -> tuple[str, str]:
-    """Runs the cells of `notebook` in place, up to the first error. Returns status and detail, see `runner.Outcome`."""
+async def execute(
+    notebook, folder: Path, env: dict[str, str], progress: Progress, stop: Stop
+) -> tuple[str, str]:
+    """Runs the cells of `notebook` in place, up to the first error. Returns status and detail, see
+    `runner.Outcome`.
+    """
     kernel = AsyncKernelManager(kernel_spec_manager=ThisInterpreter())
-    quiet = ["--log-level=ERROR"]  # else the kernel writes warnings of its own across the progress line
-    client = NotebookClient(notebook, km=kernel, timeout=None, coalesce_streams=True, extra_arguments=quiet)
-    client.log = kernel.log = logging.Logger("quiet", logging.CRITICAL + 1)  # what they have to say arrives as an exception
+    quiet = [
+        "--log-level=ERROR"
+    ]  # else the kernel writes warnings of its own across the progress line
+    client = NotebookClient(
+        notebook, km=kernel, timeout=None, coalesce_streams=True, extra_arguments=quiet
+    )
+    client.log = kernel.log = logging.Logger(
+        "quiet", logging.CRITICAL + 1
+    )  # what they have to say arrives as an exception
     loop = asyncio.get_running_loop()
     cells = loop.create_task(run_cells(client, kernel, progress, stop, cwd=str(folder), env=env))
 
@@ -125,8 +165,13 @@ async def execute(notebook, folder: Path, env: dict[str, str], progress: Progres
             await asyncio.sleep(GRACE)
         cells.cancel()
 
-    ticker, endings = loop.create_task(progress.keep_drawing()), []  # the list keeps the tasks from being collected
-    stop.act = lambda presses: loop.call_soon_threadsafe(lambda: endings.append(loop.create_task(end(presses))))
+    ticker, endings = (
+        loop.create_task(progress.keep_drawing()),
+        [],
+    )  # the list keeps the tasks from being collected
+    stop.act = lambda presses: loop.call_soon_threadsafe(
+        lambda: endings.append(loop.create_task(end(presses)))
+    )
     error = None
     try:
         await cells
@@ -141,7 +186,13 @@ async def execute(notebook, folder: Path, env: dict[str, str], progress: Progres
     if error is None:
         return "passed", ""
     if isinstance(error, CellExecutionError):
-        return "failed", f"{where}: {error.ename}: {(str(error.evalue).splitlines() or [''])[0][:200]}"
+        return (
+            "failed",
+            f"{where}: {error.ename}: {(str(error.evalue).splitlines() or [''])[0][:200]}",
+        )
     if isinstance(error, DeadKernelError):
-        return "failed", f"{where}: the kernel died, most often for want of memory: close other programs or try --profile smoke"
+        return (
+            "failed",
+            f"{where}: the kernel died, most often for want of memory: close other programs or try --profile smoke",
+        )
     return "failed", f"the kernel did not start ({error}): run `python -m labkit doctor`"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary file beside `path` to write into; it takes the name `path` when the block ends well and vanishes when it does not.
+    """A temporary file beside `path` to write into; it takes the name `path` when the block ends
+    well and vanishes when it does not.
 
     Makes the folder. Raises OSError naming the file and the remedy if it cannot be written.
     """
@@ -24,7 +25,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        raise OSError(f"cannot write {path}: {error}. Free some space, or choose a folder that you may write to") from error
+        raise OSError(
+            f"cannot write {path}: {error}. Free some space, or choose a folder that you may write to"
+        ) from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)

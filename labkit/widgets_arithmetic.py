@@ -1,4 +1,6 @@
-"""Panels for the arithmetic of lab 05: type a query, or spell it in handwriting, and watch a trained model answer."""
+"""Panels for the arithmetic of lab 05: type a query, or spell it in handwriting, and watch a
+trained model answer.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +14,10 @@ from labkit.data.arithmetic import SYMBOLS, Glyphs, Queries, decode, parse
 from labkit.widgets import Panel, applied
 
 NAMES = [*SYMBOLS[:-1], "blank"]
-COLUMN, BARS = 168, 240  # pixels: width of what belongs to one character of the answer, height of its bars
+COLUMN, BARS = (
+    168,
+    240,
+)  # pixels: width of what belongs to one character of the answer, height of its bars
 HANDS = 100  # pictures of a symbol to choose from
 
 
@@ -23,13 +28,17 @@ def calculator(
     reader: Callable[[Tensor], Tensor] | None = None,
     digits: int = 2,
 ) -> Panel:
-    """Type a query: the model's probabilities for each character of the answer and, below, the answer as another model draws it.
+    """Type a query: the model's probabilities for each character of the answer and, below, the
+    answer as another model draws it.
 
-    answer: tokens (1, 2·digits + 1) → logits (1, digits + 1, 13); draw: the same tokens → images (1, digits + 1, 1, 28, 28) in [0, 1] or
-    uint8; reader: uint8 images (N, 1, 28, 28) → logits (N, 13), reads what was drawn. Raises ValueError, saying what a query looks like,
-    if `start` is none.
+    answer: tokens (1, 2·digits + 1) → logits (1, digits + 1, 13); draw: the same tokens → images
+    (1, digits + 1, 1, 28, 28) in [0, 1] or uint8; reader: uint8 images (N, 1, 28, 28) → logits (N,
+    13), reads what was drawn. Raises ValueError, saying what a query looks like, if `start` is
+    none.
     """
-    box = ipywidgets.Text(value=start, description="Query", placeholder="for example 14+26", continuous_update=True)
+    box = ipywidgets.Text(
+        value=start, description="Query", placeholder="for example 14+26", continuous_update=True
+    )
 
     def render(query: str) -> tuple[bytes, str]:
         asked = parse(query, digits)
@@ -45,21 +54,42 @@ def calculator(
     return Panel(render, {"query": box}, "natural", name="calculator")
 
 
-def handwritten(answer: Callable[[Tensor], Tensor], bank: Glyphs, start: str = "14+26", seed: int = 0, digits: int = 2) -> Panel:
-    """Type a query, choose the handwriting of each of its characters or redraw them all: the model reads the pictures and answers.
+def handwritten(
+    answer: Callable[[Tensor], Tensor],
+    bank: Glyphs,
+    start: str = "14+26",
+    seed: int = 0,
+    digits: int = 2,
+) -> Panel:
+    """Type a query, choose the handwriting of each of its characters or redraw them all: the model
+    reads the pictures and answers.
 
-    answer: uint8 images (1, 2·digits + 1, 1, 28, 28) → logits (1, digits + 1, 13); bank: the pictures to choose from, of test digits.
+    answer: uint8 images (1, 2·digits + 1, 1, 28, 28) → logits (1, digits + 1, 13); bank: the
+    pictures to choose from, of test digits.
     """
     generator, length = torch.Generator().manual_seed(seed), 2 * digits + 1
-    box = ipywidgets.Text(value=start, description="Query", placeholder="for example 14+26", continuous_update=True)
+    box = ipywidgets.Text(
+        value=start, description="Query", placeholder="for example 14+26", continuous_update=True
+    )
     layout = {"width": f"{COLUMN - 8}px"}
-    hands = {f"hand{k + 1}": ipywidgets.IntSlider(max=HANDS - 1, description=f"hand {k + 1}", layout=layout) for k in range(length)}
+    hands = {
+        f"hand{k + 1}": ipywidgets.IntSlider(
+            max=HANDS - 1, description=f"hand {k + 1}", layout=layout
+        )
+        for k in range(length)
+    }
     for slider in hands.values():
         slider.style.description_width = "48px"
-    button = ipywidgets.Button(description="Redraw all", tooltip="another picture of every character")
+    button = ipywidgets.Button(
+        description="Redraw all", tooltip="another picture of every character"
+    )
 
     def redraw(_: ipywidgets.Button | None = None) -> None:
-        for slider, hand in zip(hands.values(), torch.randint(HANDS, (length,), generator=generator).tolist(), strict=True):
+        for slider, hand in zip(
+            hands.values(),
+            torch.randint(HANDS, (length,), generator=generator).tolist(),
+            strict=True,
+        ):
             slider.value = hand
 
     def render(query: str, **chosen: int) -> tuple[bytes, str]:
@@ -83,7 +113,13 @@ def _bars(logits: Tensor) -> Sequence[np.ndarray]:
 
 def _verdict(asked: Queries, logits: Tensor) -> str:
     p, best = logits.softmax(1).max(1)
-    (query,), (said,), (right,) = decode(asked.tokens()), decode(best[None]), decode(asked.answers())
+    (query,), (said,), (right,) = (
+        decode(asked.tokens()),
+        decode(best[None]),
+        decode(asked.answers()),
+    )
     confidence = ", ".join(f"{value:.2f}" for value in p.tolist())
-    ending = "which is right." if said == right else f"but {query.replace(' ', '')} is {right.strip()}."
+    ending = (
+        "which is right." if said == right else f"but {query.replace(' ', '')} is {right.strip()}."
+    )
     return f"{query.replace(' ', '')}: the model says '{said}' with p = {confidence} for its characters, {ending}"

@@ -16,11 +16,13 @@ def same_style(
     classes: Sequence[str],
     reader: Callable[[Tensor], Tensor] | None = None,
 ) -> Panel:
-    """Choose a model, a class and a style: the image and what the reader sees in it; below, the same style in all classes.
+    """Choose a model, a class and a style: the image and what the reader sees in it; below, the
+    same style in all classes.
 
-    models: name → (draw, styles), where draw maps codes (N, Z) and labels (N,) to images (N, C, H, W), uint8 or in [0, 1], and styles are
-    codes (K, Z), two or more; between two of them the slider follows the great circle. reader: uint8 images → logits (N, classes).
-    Raises ValueError for no models, for fewer than two styles, and for images that are not what was said.
+    models: name → (draw, styles), where draw maps codes (N, Z) and labels (N,) to images (N, C, H,
+    W), uint8 or in [0, 1], and styles are codes (K, Z), two or more; between two of them the slider
+    follows the great circle. reader: uint8 images → logits (N, classes). Raises ValueError for no
+    models, for fewer than two styles, and for images that are not what was said.
     """
     if not models or any(styles.ndim != 2 or len(styles) < 2 for _, styles in models.values()):
         shapes = {name: tuple(styles.shape) for name, (_, styles) in models.items()}
@@ -45,13 +47,31 @@ def same_style(
         verdict, *bars = reading(reader, images[chosen : chosen + 1], classes, width, len(picture))
         pointer = pictures.pointer(strip.shape[1], pictures.THUMB * (chosen + 0.5))
         canvas = pictures.arrange([[picture, *bars], [pointer], [strip]])
-        return pictures.png(canvas, full_colour=images.shape[1] == 3), f"{model}, asked for {kind} in style {style:.1f}{verdict}"
+        return pictures.png(
+            canvas, full_colour=images.shape[1] == 3
+        ), f"{model}, asked for {kind} in style {style:.1f}{verdict}"
 
     controls = {
-        "model": ipywidgets.Dropdown(options=names, description="model", layout=ipywidgets.Layout(width="240px")),
-        "kind": ipywidgets.Dropdown(options=classes, description="class", layout=ipywidgets.Layout(width="240px")),
-        "style": ipywidgets.FloatSlider(value=0, min=0, max=fewest - 1, step=0.1, readout_format=".1f", description="style", **wide()),
+        "model": ipywidgets.Dropdown(
+            options=names, description="model", layout=ipywidgets.Layout(width="240px")
+        ),
+        "kind": ipywidgets.Dropdown(
+            options=classes, description="class", layout=ipywidgets.Layout(width="240px")
+        ),
+        "style": ipywidgets.FloatSlider(
+            value=0,
+            min=0,
+            max=fewest - 1,
+            step=0.1,
+            readout_format=".1f",
+            description="style",
+            **wide(),
+        ),
     }
     return Panel(
-        render, controls, "natural", rows=[ipywidgets.HBox([controls["model"], controls["kind"]]), controls["style"]], name="same-style"
+        render,
+        controls,
+        "natural",
+        rows=[ipywidgets.HBox([controls["model"], controls["kind"]]), controls["style"]],
+        name="same-style",
     )

@@ -1,4 +1,6 @@
-"""The kit's speed bars on this machine: python tests/benchmark.py [slider_moves …]. Not a test: times depend on what else runs."""
+"""The kit's speed bars on this machine: python tests/benchmark.py [slider_moves …]. Not a test:
+times depend on what else runs.
+"""
 
 import contextlib
 import importlib
@@ -25,7 +27,9 @@ from labkit.training.classify import accuracy
 
 
 def alternate(*functions, repeats=30):
-    """Median seconds of each function, taken in turns so that whatever else the machine does meets all alike."""
+    """Median seconds of each function, taken in turns so that whatever else the machine does meets
+    all alike.
+    """
     times = [[] for _ in functions]
     for k in range(repeats + 3):
         for seconds, function in zip(times, functions, strict=True):
@@ -49,7 +53,10 @@ class TorchLSTM(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.lstm, self.read_out = torch.nn.LSTM(10, 128, batch_first=True), torch.nn.Linear(128, 10)
+        self.lstm, self.read_out = (
+            torch.nn.LSTM(10, 128, batch_first=True),
+            torch.nn.Linear(128, 10),
+        )
 
     def forward(self, x):
         return self.read_out(self.lstm(x)[0][:, -1])
@@ -71,15 +78,27 @@ def training_step(model, length):
 
 
 def lstm_against_torch():
-    ours, torchs = alternate(training_step(LSTM(10, 128, 10), 51), training_step(TorchLSTM(), 51))  # 50 steps are read
-    report("LSTM step, T = 50, hidden 128, batch 128: ours / torch.nn", f"{milliseconds(ours)} / {milliseconds(torchs)}")
+    ours, torchs = alternate(
+        training_step(LSTM(10, 128, 10), 51), training_step(TorchLSTM(), 51)
+    )  # 50 steps are read
+    report(
+        "LSTM step, T = 50, hidden 128, batch 128: ours / torch.nn",
+        f"{milliseconds(ours)} / {milliseconds(torchs)}",
+    )
     report("  ratio", f"{ours / torchs:.2f}", "1.5")
 
 
 def palindrome_steps():
     for length in (5, 10, 20, 50, 100):
-        lstm, rnn = alternate(training_step(LSTM(10, 128, 10), length), training_step(VanillaRNN(10, 128, 10), length), repeats=15)
-        report(f"palindrome training step, T = {length}: LSTM / RNN", f"{milliseconds(lstm)} / {milliseconds(rnn)}")
+        lstm, rnn = alternate(
+            training_step(LSTM(10, 128, 10), length),
+            training_step(VanillaRNN(10, 128, 10), length),
+            repeats=15,
+        )
+        report(
+            f"palindrome training step, T = {length}: LSTM / RNN",
+            f"{milliseconds(lstm)} / {milliseconds(rnn)}",
+        )
 
 
 def imports():
@@ -87,10 +106,18 @@ def imports():
         return lambda: subprocess.run([sys.executable, "-c", statement], check=True)
 
     statements = ["labkit", "labkit.data", "labkit.models", "labkit.training"]
-    torch_alone, *ours = alternate(seconds("import torch"), *(seconds(f"import torch, {name}") for name in statements), repeats=5)
+    torch_alone, *ours = alternate(
+        seconds("import torch"),
+        *(seconds(f"import torch, {name}") for name in statements),
+        repeats=5,
+    )
     report("import torch", f"{torch_alone:.2f} s")
     for name, whole in zip(statements, ours, strict=True):
-        report(f"  import {name} on top of it", f"{whole - torch_alone:+.2f} s", "0.2 s" if name == "labkit" else "-")
+        report(
+            f"  import {name} on top of it",
+            f"{whole - torch_alone:+.2f} s",
+            "0.2 s" if name == "labkit" else "-",
+        )
 
 
 def stand_in_digits():
@@ -119,7 +146,11 @@ def key_presses():
             panel.controls["digits"].value = "7" * n
 
         (seconds,) = alternate(press, repeats=15)
-        report(f"palindrome widget, a key press with {n} digits", milliseconds(seconds), "150 ms" if n < 10 else "-")
+        report(
+            f"palindrome widget, a key press with {n} digits",
+            milliseconds(seconds),
+            "150 ms" if n < 10 else "-",
+        )
 
 
 class Decoder(torch.nn.Module):
@@ -127,7 +158,12 @@ class Decoder(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        layers = torch.nn.Linear(2, 400), torch.nn.ReLU(), torch.nn.Linear(400, 784), torch.nn.Sigmoid()
+        layers = (
+            torch.nn.Linear(2, 400),
+            torch.nn.ReLU(),
+            torch.nn.Linear(400, 784),
+            torch.nn.Sigmoid(),
+        )
         self.layers = torch.nn.Sequential(*layers, torch.nn.Unflatten(1, (1, 28, 28)))
 
     def forward(self, z):
@@ -135,7 +171,9 @@ class Decoder(torch.nn.Module):
 
 
 def reader_training():
-    """What the MNIST reader reaches in a short time, with the recipe of the shipped one (6 epochs): needs the real images."""
+    """What the MNIST reader reaches in a short time, with the recipe of the shipped one (6 epochs):
+    needs the real images.
+    """
     digits = load("mnist", download=False)
     if digits.is_stand_in:
         print("reader training: skipped, no real MNIST; set LABKIT_DATA")
@@ -150,7 +188,9 @@ def reader_training():
 
 
 def gan_steps():
-    """A step of lab 02's GAN, by number format, memory layout and batch size: why it trains as it does."""
+    """A step of lab 02's GAN, by number format, memory layout and batch size: why it trains as it
+    does.
+    """
     where = torch.device("cpu")
     for name, batches in (("small", (32, 64, 128)), ("report", (128,))):
         for batch in batches:
@@ -158,13 +198,30 @@ def gan_steps():
 
             def run(fast, layout, name=name, batch=batch, images=images):
                 with (
-                    mock.patch.object(gan, "autocast", autocast if fast else lambda where: torch.autocast("cpu", enabled=False)),
+                    mock.patch.object(
+                        gan,
+                        "autocast",
+                        autocast if fast else lambda where: torch.autocast("cpu", enabled=False),
+                    ),
                     mock.patch.object(torch, "channels_last", layout),
                 ):
-                    gan.train_gan(*(part.to(where) for part in gan.build(name, 16)), images, 0.25, batch_size=batch, show=False)
+                    gan.train_gan(
+                        *(part.to(where) for part in gan.build(name, 16)),
+                        images,
+                        0.25,
+                        batch_size=batch,
+                        show=False,
+                    )
 
-            cases = {(f, n): getattr(torch, n) for f in (False, True) for n in ("contiguous_format", "channels_last")}
-            seconds = alternate(*(lambda f=f, layout=layout: run(f, layout) for (f, _), layout in cases.items()), repeats=3)
+            cases = {
+                (f, n): getattr(torch, n)
+                for f in (False, True)
+                for n in ("contiguous_format", "channels_last")
+            }
+            seconds = alternate(
+                *(lambda f=f, layout=layout: run(f, layout) for (f, _), layout in cases.items()),
+                repeats=3,
+            )
             for (fast, layout), s in zip(cases, seconds, strict=True):
                 what = f"GAN step, {name} networks, batch {batch}, {'bfloat16' if fast else 'float32'}, {layout}"
                 report(what, f"{milliseconds(s / 16)}, {16 * batch / s:,.0f} images/s")
@@ -180,13 +237,20 @@ class AsTheyAre(torch.nn.Module):
 
 
 def metric_times():
-    """Ours against torchmetrics and prdc on the same 10,000 real and 10,000 generated features of 64 dimensions."""
+    """Ours against torchmetrics and prdc on the same 10,000 real and 10,000 generated features of
+    64 dimensions.
+    """
     try:
-        fid, library_kid, library_prdc = (importlib.import_module(n) for n in ("torchmetrics.image.fid", "torchmetrics.image.kid", "prdc"))
+        fid, library_kid, library_prdc = (
+            importlib.import_module(n)
+            for n in ("torchmetrics.image.fid", "torchmetrics.image.kid", "prdc")
+        )
     except ImportError as error:
         print(f"metrics against libraries: skipped ({error}); pip install torchmetrics prdc")
         return
-    x, y = (torch.randn(10_000, 64, generator=torch.Generator().manual_seed(s)).relu() for s in (0, 1))
+    x, y = (
+        torch.randn(10_000, 64, generator=torch.Generator().manual_seed(s)).relu() for s in (0, 1)
+    )
 
     def torchmetrics(metric):
         metric.update(x, real=True)
@@ -201,11 +265,23 @@ def metric_times():
         return torchmetrics(fid.FrechetInceptionDistance(AsTheyAre()))
 
     def torchmetrics_kid():
-        return torchmetrics(library_kid.KernelInceptionDistance(AsTheyAre(), subsets=50, subset_size=1000))
+        return torchmetrics(
+            library_kid.KernelInceptionDistance(AsTheyAre(), subsets=50, subset_size=1000)
+        )
 
     for what, ours, theirs, repeats in (
-        ("Fréchet distance: ours / torchmetrics", lambda: frechet.frechet_distance(x, y), torchmetrics_fid, 30),
-        ("KID, 50 subsets of 1,000: ours / torchmetrics", lambda: kid.kid(x, y), torchmetrics_kid, 3),
+        (
+            "Fréchet distance: ours / torchmetrics",
+            lambda: frechet.frechet_distance(x, y),
+            torchmetrics_fid,
+            30,
+        ),
+        (
+            "KID, 50 subsets of 1,000: ours / torchmetrics",
+            lambda: kid.kid(x, y),
+            torchmetrics_kid,
+            3,
+        ),
         ("precision … coverage: ours / prdc", lambda: prdc.prdc(x, y), reference, 2),
     ):
         seconds = alternate(ours, theirs, repeats=repeats)
@@ -217,7 +293,9 @@ def slider_moves():
     """From a slider's new value to the new PNG, with untrained models of the labs' sizes."""
     plots.style()
     reader, points, labels = Reader(), torch.randn(10_000, 2), torch.arange(10_000) % 10
-    frame = pictures.png(pictures.arrange([[pictures.strip(torch.zeros(10, 1, 28, 28, dtype=torch.uint8))]] * 10))
+    frame = pictures.png(
+        pictures.arrange([[pictures.strip(torch.zeros(10, 1, 28, 28, dtype=torch.uint8))]] * 10)
+    )
 
     def walk(generator):
         codes = dict(zip("0123456789", torch.randn(10, generator.latent_dim), strict=True))
@@ -225,7 +303,11 @@ def slider_moves():
 
     for name, (panel, control, reach) in {
         "scrubber": (widgets.scrubber([frame] * 12, list(range(12))), "frame", 11),
-        "latent plane, linear decoder": (widgets.latent_plane(Decoder(), points, labels, reader), "z1", 2.9),
+        "latent plane, linear decoder": (
+            widgets.latent_plane(Decoder(), points, labels, reader),
+            "z1",
+            2.9,
+        ),
         "walk, the generator of `cpu`": walk(Generator()),
         "walk, Report A's generator (`full`)": walk(ReportGenerator()),
     }.items():
@@ -235,7 +317,11 @@ def slider_moves():
             slider.value = type(reach)(reach * next(moves) / 9)
 
         (seconds,) = alternate(move, repeats=60)
-        report(f"{name}, a move of the slider", milliseconds(seconds), "-" if "full" in name else "25 ms")
+        report(
+            f"{name}, a move of the slider",
+            milliseconds(seconds),
+            "-" if "full" in name else "25 ms",
+        )
     start = itertools.cycle("0123456789")
     panel = walk(Generator())[0]
 
@@ -247,7 +333,9 @@ def slider_moves():
 
 
 def seq2seq_steps():
-    """A training step of every model of lab 05, batch 128, and a greedy answer to one typed query."""
+    """A training step of every model of lab 05, batch 128, and a greedy answer to one typed
+    query.
+    """
     digits = torch.Generator().manual_seed(0)
     train_set, _ = seq2seq.Task().sides()
     batch = train_set[slice(0, 128)]
@@ -272,7 +360,11 @@ def seq2seq_steps():
                 seq2seq.answer_all(network, one, bank=bank if "image" in model else None)
 
         seconds = alternate(step, answer, repeats=5)
-        report(f"{model}: a step of 128 queries / an answer", " / ".join(map(milliseconds, seconds)), "150 ms an answer")
+        report(
+            f"{model}: a step of 128 queries / an answer",
+            " / ".join(map(milliseconds, seconds)),
+            "150 ms an answer",
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 @pytest.fixture
 def data_home(tmp_path, monkeypatch):
-    """An empty data/ folder for labkit, no LABKIT_DATA, and sockets that fail as without a network."""
+    """An empty data/ folder for labkit, no LABKIT_DATA, and sockets that fail as without a
+    network.
+    """
     from labkit.data import images
 
     def refuse(*args, **kwargs):

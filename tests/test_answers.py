@@ -1,4 +1,6 @@
-"""Scores of answers: hand-made cases, paper arithmetic as the oracle, and bounds that must hold for any predictions."""
+"""Scores of answers: hand-made cases, paper arithmetic as the oracle, and bounds that must hold for
+any predictions.
+"""
 
 import pytest
 import torch
@@ -77,13 +79,17 @@ def test_carries_and_borrows_as_on_paper(text, expected):
 
 
 def test_carries_of_sums_are_kummers(queries):
-    """Each carry turns a 10 into a 1: the digit sums of a and b exceed that of a + b by 9 a carry (Kummer 1852)."""
+    """Each carry turns a 10 into a 1: the digit sums of a and b exceed that of a + b by 9 a carry
+    (Kummer 1852).
+    """
     sums = queries[queries.sign > 0]
 
     def digit_sum(x):
         return x % 10 + x // 10 % 10 + x // 100
 
-    assert torch.equal(carries(sums), (digit_sum(sums.a) + digit_sum(sums.b) - digit_sum(sums.result)) // 9)
+    assert torch.equal(
+        carries(sums), (digit_sum(sums.a) + digit_sum(sums.b) - digit_sum(sums.result)) // 9
+    )
 
 
 def test_breakdown_parts_add_up(queries):
@@ -94,9 +100,13 @@ def test_breakdown_parts_add_up(queries):
     for kind in ("operator", "result", "digits"):
         part = table.loc[kind]
         assert part.n.sum() == len(queries)
-        assert (part.n * part.exact).sum() / len(queries) == pytest.approx(exact_match(wrong_when_negative, answers))
+        assert (part.n * part.exact).sum() / len(queries) == pytest.approx(
+            exact_match(wrong_when_negative, answers)
+        )
     assert table.loc["carries"].n.sum() == table.loc["borrows"].n.sum() == len(queries) / 2
-    assert set(table.loc["carries"].index) == {"0", "1", "2"} and set(table.loc["borrows"].index) == {"0", "1"}
+    assert set(table.loc["carries"].index) == {"0", "1", "2"} and set(
+        table.loc["borrows"].index
+    ) == {"0", "1"}
 
 
 def test_first_mistakes_are_printed_as_text(queries):
@@ -110,13 +120,17 @@ def test_first_mistakes_are_printed_as_text(queries):
 def test_ceiling_is_p_to_the_k():
     tokens = all_queries().tokens()[:200]
     assert ceiling(dict.fromkeys(SYMBOLS, 0.99), tokens) == pytest.approx(0.99**5)
-    assert ceiling(torch.tensor([0.9] * 10 + [1.0] * 3), spell("14+26", " 3- 7")) == pytest.approx((0.9**4 + 0.9**2) / 2, rel=1e-6)
+    assert ceiling(torch.tensor([0.9] * 10 + [1.0] * 3), spell("14+26", " 3- 7")) == pytest.approx(
+        (0.9**4 + 0.9**2) / 2, rel=1e-6
+    )
 
 
 def test_wilson_has_its_known_values_and_never_shrinks_to_nothing():
     low, high = wilson(81, 263)  # Newcombe 1998, Statistics in Medicine 17, table I
     assert low == pytest.approx(0.2553, abs=1e-4) and high == pytest.approx(0.3662, abs=1e-4)
-    assert wilson(100, 100)[0] < 0.97 and wilson(0, 100) == pytest.approx((0, 1 - wilson(100, 100)[0]), abs=1e-9)
+    assert wilson(100, 100)[0] < 0.97 and wilson(0, 100) == pytest.approx(
+        (0, 1 - wilson(100, 100)[0]), abs=1e-9
+    )
     with pytest.raises(ValueError, match="right"):
         wilson(3, 2)
 

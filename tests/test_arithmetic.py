@@ -1,4 +1,6 @@
-"""Queries and answers: Python's own integers are the oracle; the split leaks nothing; pictures spell what the tokens say."""
+"""Queries and answers: Python's own integers are the oracle; the split leaks nothing; pictures
+spell what the tokens say.
+"""
 
 import re
 
@@ -6,7 +8,20 @@ import pytest
 import torch
 
 from labkit.data import synthetic
-from labkit.data.arithmetic import BLANK, MINUS, SYMBOLS, Queries, all_queries, decode, draw, glyphs, is_held_out, parse, sample, split
+from labkit.data.arithmetic import (
+    BLANK,
+    MINUS,
+    SYMBOLS,
+    Queries,
+    all_queries,
+    decode,
+    draw,
+    glyphs,
+    is_held_out,
+    parse,
+    sample,
+    split,
+)
 from labkit.data.images import DIGITS, STAND_IN, ImageSet
 from labkit.data.synthetic.operators import HANDS, STYLES, operators
 from labkit.data.synthetic.standin import CHUNK
@@ -24,7 +39,16 @@ def queries():
 @pytest.fixture(scope="module")
 def digits():
     train, test = synthetic.digits(600, seed=0), synthetic.digits(300, seed=1)
-    return ImageSet("mnist", "MNIST stand-in", STAND_IN, train.images, test.images, train.labels, test.labels, DIGITS)
+    return ImageSet(
+        "mnist",
+        "MNIST stand-in",
+        STAND_IN,
+        train.images,
+        test.images,
+        train.labels,
+        test.labels,
+        DIGITS,
+    )
 
 
 def value(text):
@@ -40,7 +64,13 @@ def test_every_answer_is_pythons(queries):
 
 @pytest.mark.parametrize(
     ("text", "query", "answer"),
-    [("14+26", "14+26", " 40"), ("3-12", " 3-12", " -9"), ("99+99", "99+99", "198"), ("0-99", " 0-99", "-99"), ("7-7", " 7- 7", "  0")],
+    [
+        ("14+26", "14+26", " 40"),
+        ("3-12", " 3-12", " -9"),
+        ("99+99", "99+99", "198"),
+        ("0-99", " 0-99", "-99"),
+        ("7-7", " 7- 7", "  0"),
+    ],
 )
 def test_padding_is_on_the_left_and_the_minus_directly_before_its_number(text, query, answer):
     parsed = parse(text)
@@ -50,7 +80,10 @@ def test_padding_is_on_the_left_and_the_minus_directly_before_its_number(text, q
 @pytest.mark.parametrize("digits", [1, 3, 4])
 def test_other_lengths_of_operands(digits):
     drawn = sample(500, digits, "+-", generator())
-    assert drawn.tokens().shape == (500, 2 * digits + 1) and drawn.answers().shape == (500, digits + 1)
+    assert drawn.tokens().shape == (500, 2 * digits + 1) and drawn.answers().shape == (
+        500,
+        digits + 1,
+    )
     assert [value(t) for t in decode(drawn.tokens())] == [int(t) for t in decode(drawn.answers())]
     assert drawn.a.max() < 10**digits and drawn.a.max() >= 10 ** (digits - 1)
 
@@ -58,12 +91,17 @@ def test_other_lengths_of_operands(digits):
 def test_the_report_s_symbols_and_no_other(queries):
     assert len(SYMBOLS) == 13 and sorted(SYMBOLS) == sorted("0123456789+- ")
     assert queries.tokens().unique().tolist() == list(range(13))
-    assert set(queries.answers().unique().tolist()) == set(range(10)) | {MINUS, BLANK}  # no answer has a plus
+    assert set(queries.answers().unique().tolist()) == set(range(10)) | {
+        MINUS,
+        BLANK,
+    }  # no answer has a plus
 
 
 def family(queries, index):
     """The unordered pairs behind some queries, without labkit's own key for them."""
-    return set(map(frozenset, zip(queries.a[index].tolist(), queries.b[index].tolist(), strict=True)))
+    return set(
+        map(frozenset, zip(queries.a[index].tolist(), queries.b[index].tolist(), strict=True))
+    )
 
 
 @pytest.mark.parametrize(("by", "held_out"), [("pair", 0.2), ("operand", range(40, 50))])
@@ -82,7 +120,9 @@ def test_a_split_has_everything_and_shares_no_pair(queries, by, held_out):
 def test_the_leaky_split_leaks(queries):
     train, test = split(queries, by="query")
     known = family(queries, train)
-    pairs = [frozenset(p) for p in zip(queries.a[test].tolist(), queries.b[test].tolist(), strict=True)]
+    pairs = [
+        frozenset(p) for p in zip(queries.a[test].tolist(), queries.b[test].tolist(), strict=True)
+    ]
     assert sum(pair in known for pair in pairs) / len(pairs) > 0.9
 
 
@@ -90,7 +130,9 @@ def test_seeds_give_other_splits_and_the_global_generator_is_left_alone(queries)
     before = torch.get_rng_state()
     assert torch.equal(split(queries, seed=1)[1], split(queries, seed=1)[1])
     assert not torch.equal(split(queries, seed=1)[1], split(queries, seed=2)[1])
-    assert torch.equal(sample(9, 4, "+", generator(4)).tokens(), sample(9, 4, "+", generator(4)).tokens())
+    assert torch.equal(
+        sample(9, 4, "+", generator(4)).tokens(), sample(9, 4, "+", generator(4)).tokens()
+    )
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -99,15 +141,43 @@ def test_samples_stay_in_their_split_whatever_the_order_and_the_sign():
         q = sample(400, 4, "+-", generator(), name)
         assert len(q) == 400 and (is_held_out(q) == (name == "held_out")).all()
         assert torch.equal(is_held_out(q), is_held_out(Queries(q.b, q.a, -q.sign, 4)))
-    everything = sample(40_000, 4, "+", generator()), sample(40_000, 4, "+", generator(), "held_out")
+    everything = (
+        sample(40_000, 4, "+", generator()),
+        sample(40_000, 4, "+", generator(), "held_out"),
+    )
     assert not family(everything[0], slice(None)) & family(everything[1], slice(None))
-    free = Queries(*torch.randint(10_000, (2, 100_000), generator=generator()), torch.ones(100_000, dtype=torch.int64), 4)
+    free = Queries(
+        *torch.randint(10_000, (2, 100_000), generator=generator()),
+        torch.ones(100_000, dtype=torch.int64),
+        4,
+    )
     assert is_held_out(free).double().mean().item() == pytest.approx(0.2, abs=0.01)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "abc", "14+", "+14", "14", "1+2+3", "-3+4", "1+-2", "14*3", "１+2", "2x+1", "--", "1.5+2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "abc",
+        "14+",
+        "+14",
+        "14",
+        "1+2+3",
+        "-3+4",
+        "1+-2",
+        "14*3",
+        "１+2",
+        "2x+1",
+        "--",
+        "1.5+2",
+    ],
+)
 def test_what_is_no_query_is_told_what_one_looks_like(text):
-    with pytest.raises(ValueError, match=r"type two whole numbers of 1 to 2 digits with \+ or - between them.*14\+26"):
+    with pytest.raises(
+        ValueError,
+        match=r"type two whole numbers of 1 to 2 digits with \+ or - between them.*14\+26",
+    ):
         parse(text)
 
 
@@ -136,7 +206,16 @@ def test_bad_requests_are_refused(queries, digits):
         sample(3, 2, "+", generator(), "test")
     with pytest.raises(ValueError, match="train"):
         glyphs(digits, "both")
-    few = ImageSet("mnist", "few", STAND_IN, digits.train[:3], digits.test, digits.train_labels[:3], digits.test_labels, DIGITS)
+    few = ImageSet(
+        "mnist",
+        "few",
+        STAND_IN,
+        digits.train[:3],
+        digits.test,
+        digits.train_labels[:3],
+        digits.test_labels,
+        DIGITS,
+    )
     with pytest.raises(ValueError, match="load more"):
         glyphs(few, "train")
 
@@ -144,11 +223,21 @@ def test_bad_requests_are_refused(queries, digits):
 def test_pictures_are_of_the_symbols_asked_for(digits, queries):
     bank, tokens = glyphs(digits, "train"), queries[torch.arange(0, 20_000, 41)].tokens()
     pictures = draw(tokens, bank, generator())
-    assert set(tokens[:, 2].tolist()) == {10, 11} and pictures.shape == (len(tokens), 5, 1, 28, 28) and pictures.dtype == torch.uint8
-    known = {image.numpy().tobytes(): label for image, label in zip(bank.images, bank.labels.tolist(), strict=True)}
+    assert (
+        set(tokens[:, 2].tolist()) == {10, 11}
+        and pictures.shape == (len(tokens), 5, 1, 28, 28)
+        and pictures.dtype == torch.uint8
+    )
+    known = {
+        image.numpy().tobytes(): label
+        for image, label in zip(bank.images, bank.labels.tolist(), strict=True)
+    }
     assert [known[p.numpy().tobytes()] for p in pictures.flatten(0, 1)] == tokens.flatten().tolist()
     assert (pictures[tokens == BLANK] == 0).all()
-    labelled = {i.numpy().tobytes(): label for i, label in zip(digits.train, digits.train_labels.tolist(), strict=True)}
+    labelled = {
+        i.numpy().tobytes(): label
+        for i, label in zip(digits.train, digits.train_labels.tolist(), strict=True)
+    }
     assert all(known[image] == label for image, label in labelled.items())
 
 
@@ -156,7 +245,9 @@ def test_every_picture_of_a_symbol_is_drawn_and_the_halves_share_none_but_the_bl
     train, test = glyphs(digits, "train", 40), glyphs(digits, "test", 40)
     seen = draw(torch.full((4000, 1), 7), train, generator()).flatten(1).unique(dim=0)
     assert len(seen) == train.count[7]
-    both = set(map(bytes, train.images.flatten(1).numpy())) & set(map(bytes, test.images.flatten(1).numpy()))
+    both = set(map(bytes, train.images.flatten(1).numpy())) & set(
+        map(bytes, test.images.flatten(1).numpy())
+    )
     assert both == {bytes(28 * 28)}
 
 
@@ -172,11 +263,16 @@ def test_operators_look_like_what_they_are():
     rows, columns = (ink.amax(2) > 0.3).sum(1), (ink.amax(1) > 0.3).sum(1)
     plus = signs.labels == 0
     assert (rows[plus] > 6).all() and (columns[plus] > 6).all()  # a stem and a bar
-    assert (columns[~plus] > 1.5 * rows[~plus]).float().mean() > 0.97 and (columns[~plus] >= 10).all()
+    assert (columns[~plus] > 1.5 * rows[~plus]).float().mean() > 0.97 and (
+        columns[~plus] >= 10
+    ).all()
     assert (ink.amax((1, 2)) > 0.94).all() and len(signs.images.flatten(1).unique(dim=0)) == 600
     for size in (rows[plus], columns[~plus]):
         assert size.float().std() > 1.5  # written small and large
-    assert set(signs.factors["style"][plus].tolist()) == set(map(float, range(len(STYLES[0])))) and len(HANDS.count) == 2
+    assert (
+        set(signs.factors["style"][plus].tolist()) == set(map(float, range(len(STYLES[0]))))
+        and len(HANDS.count) == 2
+    )
 
 
 def test_a_small_set_of_operators_begins_a_large_one():

@@ -1,6 +1,8 @@
-"""The sliders in a real JupyterLab and a real headless Chromium: run all cells, press an arrow key, see the picture change.
+"""The sliders in a real JupyterLab and a real headless Chromium: run all cells, press an arrow key,
+see the picture change.
 
-Screenshots are kept in build/browser/. Nothing outside of this machine is reached: requests to other hosts are refused.
+Screenshots are kept in build/browser/. Nothing outside of this machine is reached: requests to
+other hosts are refused.
 """
 
 import json
@@ -19,18 +21,29 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements.txt")
-pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install -r requirements.txt")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install -r requirements.txt"
+)
+pytest.importorskip(
+    "jupyterlab", reason="JupyterLab is not installed: pip install -r requirements.txt"
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SCREENSHOTS = ROOT / "build" / "browser"
 WITH_SLIDERS = ("widgets.scrubber(", "widgets.walk(", "widgets.latent_plane(")
 LABS = [
-    path for path in sorted((ROOT / "notebooks").glob("0[23]_*.ipynb")) if any(w in path.read_text(encoding="utf-8") for w in WITH_SLIDERS)
+    path
+    for path in sorted((ROOT / "notebooks").glob("0[23]_*.ipynb"))
+    if any(w in path.read_text(encoding="utf-8") for w in WITH_SLIDERS)
 ]
-START, RUN = 60, 240  # seconds: for JupyterLab and a kernel to start, for a notebook to run in the smoke profile
+START, RUN = (
+    60,
+    240,
+)  # seconds: for JupyterLab and a kernel to start, for a notebook to run in the smoke profile
 SETTINGS = {
-    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight stay in the page, with their widgets
+    "@jupyterlab/notebook-extension/tracker": {
+        "windowingMode": "none"
+    },  # cells out of sight stay in the page, with their widgets
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 CONTENT = "jupyterapp.shell.currentWidget.content"
@@ -40,18 +53,18 @@ from labkit import latent, pictures, widgets, widgets_conditional, widgets_faces
 
 decode = lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
 reader = lambda images: images.float().mean((1, 2, 3))[:, None] * torch.linspace(0, 0.1, 10)
-frames = [pictures.png(pictures.enlarge(torch.full((1, 28, 28), 60 * k, dtype=torch.uint8))) for k in range(5)]
-# cut
+frames = [pictures.png(pictures.enlarge(torch.full((1, 28, 28), 60 * k, dtype=torch.uint8))) for k
+in range(5)] # cut
 widgets.scrubber(frames, list("01248"))
 # cut
-widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}, reader, image_range=(0, 1))
-# cut
+widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}, reader,
+image_range=(0, 1)) # cut
 widgets.latent_plane(decode, torch.randn(500, 2), torch.arange(500) % 10, reader)
 # cut
 draw = lambda z, y: (z[:, :1] + y[:, None]).sigmoid()[..., None, None].expand(-1, 1, 28, 28)
-styles = widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0, 3.0]]))}, list("0123456789"), reader)
-styles.controls["style"].value = 1.0  # it begins at its left end
-styles
+styles = widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0,
+3.0]]))}, list("0123456789"), reader) styles.controls["style"].value = 1.0  # it begins at its left
+end styles
 # cut
 colours = lambda z: z[:, :3].sigmoid()[..., None, None].expand(-1, 3, 64, 64)
 axes = latent.principal_axes(torch.randn(100, 4) * torch.tensor([4.0, 3.0, 2.0, 1.0]))
@@ -62,40 +75,72 @@ widgets_faces.directions(colours, axes, {"grey": torch.zeros(4)}, count=1)
 @pytest.fixture(scope="module")
 def browser():
     """Chromium: the system's, else the one that `playwright install chromium` fetched."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     with playwright.sync_playwright() as p:
         try:
-            chromium = p.chromium.launch(executable_path=found, args=["--no-sandbox"])  # root, as in a container, has no sandbox
+            chromium = p.chromium.launch(
+                executable_path=found, args=["--no-sandbox"]
+            )  # root, as in a container, has no sandbox
         except playwright.Error as error:
-            pytest.skip(f"no Chromium starts here: apt-get install chromium, or playwright install chromium ({str(error).splitlines()[0]})")
+            pytest.skip(
+                f"no Chromium starts here: apt-get install chromium, or playwright install chromium ({str(error).splitlines()[0]})"
+            )
         yield chromium
         chromium.close()
 
 
 @pytest.fixture
 def jupyterlab(tmp_path):
-    """(URL, token, folder) of a JupyterLab with settings of its own that serves `folder`; ended with its kernels afterwards."""
+    """(URL, token, folder) of a JupyterLab with settings of its own that serves `folder`; ended
+    with its kernels afterwards.
+    """
     (tmp_path / "notebooks").mkdir()
     for plugin, setting in SETTINGS.items():
         path = tmp_path / "settings" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(setting))
-    own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces")}
-    own |= {"LABKIT_PROFILE": "smoke", "LABKIT_RESULTS": str(tmp_path / "results"), "PYTHONPATH": str(ROOT)}
+    own = {
+        f"JUPYTER_{name}_DIR": str(tmp_path / name.lower())
+        for name in ("CONFIG", "DATA", "RUNTIME")
+    }
+    own |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+    }
+    own |= {
+        "LABKIT_PROFILE": "smoke",
+        "LABKIT_RESULTS": str(tmp_path / "results"),
+        "PYTHONPATH": str(ROOT),
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path / 'notebooks'}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+    ]
+    command += [
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={tmp_path / 'notebooks'}",
+    ]
     command += [
         "--LabApp.expose_app_in_browser=True",
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     log = (tmp_path / "jupyterlab.log").open("w+")
-    server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    server = subprocess.Popen(
+        command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for_server(f"{url}/api?token={token}", server, Path(log.name))
@@ -124,7 +169,10 @@ def wait_for_server(url: str, server: subprocess.Popen, log: Path) -> None:
 def page(browser, jupyterlab):
     """A page that reaches JupyterLab alone."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.route(lambda url: not url.startswith((jupyterlab[0], "data:", "blob:")), lambda route: route.abort())
+    context.route(
+        lambda url: not url.startswith((jupyterlab[0], "data:", "blob:")),
+        lambda route: route.abort(),
+    )
     yield context.new_page()
     context.close()
 
@@ -134,7 +182,9 @@ def run_all_cells(page, jupyterlab, name: str) -> None:
     url, token, _ = jupyterlab
     page.goto(f"{url}/lab/tree/{name}?token={token}&reset")
     idle = "jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
-    page.wait_for_function(f"() => {{ try {{ return {idle} }} catch {{ return false }} }}", timeout=1000 * START)
+    page.wait_for_function(
+        f"() => {{ try {{ return {idle} }} catch {{ return false }} }}", timeout=1000 * START
+    )
     page.evaluate(
         "() => { window.done = false; jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.done = true }) }"
     )
@@ -146,20 +196,30 @@ def errors(page) -> list[str]:
     notebook = json.loads(page.evaluate(f"() => JSON.stringify({CONTENT}.model.toJSON())"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     assert outputs, "the notebook has no outputs: its cells did not run"
-    return [f"{output['ename']}: {output['evalue']}" for output in outputs if output["output_type"] == "error"]
+    return [
+        f"{output['ename']}: {output['evalue']}"
+        for output in outputs
+        if output["output_type"] == "error"
+    ]
 
 
 def press_and_see(page, panel, key: str) -> None:
-    """Press an arrow key on the panel's slider (its last, if it has several): the picture and the sentence below it change."""
+    """Press an arrow key on the panel's slider (its last, if it has several): the picture and the
+    sentence below it change.
+    """
     image, handle = panel.locator("img"), panel.locator(".noUi-handle").last
     handle.scroll_into_view_if_needed()
     # a picture in the page counts only once it is decoded
-    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
+    page.wait_for_function(
+        "image => image.complete && image.naturalWidth > 0", arg=image.element_handle()
+    )
     picture, source = image.screenshot(), image.get_attribute("src")
     sentence = panel.locator(".widget-label").last.inner_text()
     handle.focus()
     page.keyboard.press(key)
-    changed = "([image, source]) => image.src !== source && image.complete && image.naturalWidth > 0"
+    changed = (
+        "([image, source]) => image.src !== source && image.complete && image.naturalWidth > 0"
+    )
     page.wait_for_function(changed, arg=[image.element_handle(), source], timeout=15_000)
     assert image.screenshot() != picture
     assert panel.locator(".widget-label").last.inner_text() != sentence
@@ -172,7 +232,10 @@ def test_sliders_follow_the_arrow_keys(page, jupyterlab, lab):
         shutil.copy(lab, folder)  # JupyterLab saves what it opens
     else:
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        made = new_notebook(cells=[new_code_cell(code) for code in PANELS.split("# cut\n")], metadata={"kernelspec": kernel})
+        made = new_notebook(
+            cells=[new_code_cell(code) for code in PANELS.split("# cut\n")],
+            metadata={"kernelspec": kernel},
+        )
         nbformat.write(made, folder / "panels.ipynb")
     name = lab.name if lab else "panels.ipynb"
     run_all_cells(page, jupyterlab, name)

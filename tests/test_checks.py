@@ -36,19 +36,27 @@ def test_sound_features_are_scored(name):
 def test_values_that_are_not_finite_are_refused_with_their_place(name, place, bad):
     pair = [features(), features(seed=1)]
     pair[place][[7, 30], 2] = bad
-    with pytest.raises(ValueError, match=f"2 of 100 rows of the {['first', 'second'][place]} features hold NaN or infinite .* row 7"):
+    with pytest.raises(
+        ValueError,
+        match=f"2 of 100 rows of the {['first', 'second'][place]} features hold NaN or infinite .* row 7",
+    ):
         OF_FEATURES[name](*pair)
 
 
 @pytest.mark.parametrize("name", OF_FEATURES)
 def test_features_of_two_readers_are_refused(name):
-    with pytest.raises(ValueError, match=r"\(100, 4\) and \(100, 5\); make both with the same reader"):
+    with pytest.raises(
+        ValueError, match=r"\(100, 4\) and \(100, 5\); make both with the same reader"
+    ):
         OF_FEATURES[name](features(), features(d=5))
 
 
 @pytest.mark.parametrize("name", OF_FEATURES)
 def test_too_few_samples_are_refused_with_the_number_needed(name):
-    with pytest.raises(ValueError, match=r"N = 3, M = 100, D = 4: \d+ or more of each are needed \(.+\); draw more samples"):
+    with pytest.raises(
+        ValueError,
+        match=r"N = 3, M = 100, D = 4: \d+ or more of each are needed \(.+\); draw more samples",
+    ):
         OF_FEATURES[name](features(3), features())
 
 
@@ -79,7 +87,16 @@ def test_a_reader_that_is_not_the_recorded_one_measures_nothing(tmp_path, monkey
         shutil.copy(shipped / f"reader_mnist.{end}", tmp_path)
     monkeypatch.setattr(weights, "folder", lambda: tmp_path)
     digits = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    images = ImageSet("mnist", "MNIST", "LABKIT_DATA", digits, digits, torch.zeros(2).long(), torch.zeros(2).long(), list("0123456789"))
+    images = ImageSet(
+        "mnist",
+        "MNIST",
+        "LABKIT_DATA",
+        digits,
+        digits,
+        torch.zeros(2).long(),
+        torch.zeros(2).long(),
+        list("0123456789"),
+    )
     assert not reader_for(images, say=False).training
     content = bytearray((tmp_path / "reader_mnist.pt").read_bytes())
     content[len(content) // 2] ^= 1  # one bit of one weight

@@ -1,4 +1,6 @@
-"""Training a reader: it learns, repeats itself by seed, and shifts move pictures without changing their size."""
+"""Training a reader: it learns, repeats itself by seed, and shifts move pictures without changing
+their size.
+"""
 
 import pytest
 import torch
@@ -8,7 +10,9 @@ from labkit.training.classify import accuracy, predict, shift, train_classifier
 
 
 def bars(n):
-    """Images (n, 1, 28, 28) of a lying (class 0) or standing (class 1) bar with noise, and labels: told apart by orientation alone."""
+    """Images (n, 1, 28, 28) of a lying (class 0) or standing (class 1) bar with noise, and labels:
+    told apart by orientation alone.
+    """
     generator = torch.Generator().manual_seed(n)
     labels = torch.arange(n) % 2
     images = torch.randint(40, (n, 1, 28, 28), generator=generator).byte()
@@ -71,7 +75,9 @@ def test_a_shift_moves_all_by_one_offset_and_lets_black_in():
     for _ in range(200):
         moved = shift(images, 2, generator)
         assert moved.shape == images.shape and moved.dtype == images.dtype
-        (place,) = {tuple(place) for place in moved.nonzero()[:, 2:].tolist()}  # the same in the whole batch
+        (place,) = {
+            tuple(place) for place in moved.nonzero()[:, 2:].tolist()
+        }  # the same in the whole batch
         offsets.add((place[0] - 4, place[1] - 5))
     assert offsets == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
     full = torch.full((1, 1, 9, 11), 255, dtype=torch.uint8)

@@ -1,4 +1,6 @@
-"""Models told what to draw: the label reaches them, the projection is Miyato & Koyama's, training obeys and can be repeated."""
+"""Models told what to draw: the label reaches them, the projection is Miyato & Koyama's, training
+obeys and can be repeated.
+"""
 
 from functools import partial
 
@@ -28,7 +30,10 @@ Z = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 1, 2, 9, 9, 0])
 # two classes that a model can only get right by its label: dark and bright images
 LABELS = torch.arange(256) % 2
-IMAGES = (200 * LABELS[:, None, None, None] + torch.randint(0, 50, (256, 1, 28, 28), generator=torch.Generator().manual_seed(1))).byte()
+IMAGES = (
+    200 * LABELS[:, None, None, None]
+    + torch.randint(0, 50, (256, 1, 28, 28), generator=torch.Generator().manual_seed(1))
+).byte()
 
 
 def seeded(make, *arguments, **settings):
@@ -84,7 +89,9 @@ def test_the_projection_is_an_inner_product_with_the_features():
     nn.init.normal_(discriminator.v.weight)
     # log-odds: what one label says more than another is linear in φ
     difference = discriminator(x, Y) - discriminator(x, 9 - Y)
-    by_hand = torch.einsum("nd,nd->n", discriminator.v.weight[Y] - discriminator.v.weight[9 - Y], phi)
+    by_hand = torch.einsum(
+        "nd,nd->n", discriminator.v.weight[Y] - discriminator.v.weight[9 - Y], phi
+    )
     assert torch.allclose(difference, by_hand, atol=1e-3)
 
 
@@ -95,7 +102,9 @@ def test_a_conditional_vae_has_the_bound_of_a_vae():
     normal = torch.distributions.Normal(mu, (0.5 * log_var).exp())
     kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1)
     assert torch.allclose(terms.kl, kl, rtol=1e-4) and (terms.reconstruction > 0).all()
-    assert torch.allclose(terms.negative, terms.reconstruction + terms.kl) and torch.equal(terms.mu, mu)
+    assert torch.allclose(terms.negative, terms.reconstruction + terms.kl) and torch.equal(
+        terms.mu, mu
+    )
     assert not torch.allclose(mu, vae.encode(x, 9 - Y)[0])
 
 
@@ -109,10 +118,14 @@ def test_styles_are_the_encoders_means():
 def test_a_conditional_vae_learns_to_obey_the_label():
     vae = seeded(ConditionalVAE, 2)
     history = train_cvae(vae, IMAGES, LABELS, epochs=8, batch_size=16, log_every=1, show=False)
-    dark, bright = (draw(vae, torch.randn(20, 2), torch.full((20,), k)).double().mean() for k in (0, 1))
+    dark, bright = (
+        draw(vae, torch.randn(20, 2), torch.full((20,), k)).double().mean() for k in (0, 1)
+    )
     assert dark < 60 and bright > 180
     assert history[-1]["loss"] < history[0]["loss"] and not vae.training
-    assert history[-1]["loss"] == pytest.approx(history[-1]["reconstruction"] + history[-1]["kl"], rel=1e-4)
+    assert history[-1]["loss"] == pytest.approx(
+        history[-1]["reconstruction"] + history[-1]["kl"], rel=1e-4
+    )
 
 
 def test_densities_are_those_of_each_classs_codes():
@@ -123,22 +136,34 @@ def test_densities_are_those_of_each_classs_codes():
         assert torch.allclose(density.means[0], z[k == LABELS].mean(0), atol=1e-3)
     many = conditional.draw_styles(densities, LABELS.repeat(20), torch.Generator().manual_seed(0))
     for k in (0, 1):
-        assert torch.allclose(many[LABELS.repeat(20) == k].mean(0), z[k == LABELS].mean(0), atol=0.15)
+        assert torch.allclose(
+            many[LABELS.repeat(20) == k].mean(0), z[k == LABELS].mean(0), atol=0.15
+        )
     with pytest.raises(ValueError, match="codes, got"):
         conditional.class_densities(vae, IMAGES[:10], LABELS[:10], components=5)
 
 
 @pytest.mark.parametrize("kind", ["linear cGAN", "cDCGAN"])
 def test_a_conditional_gan_learns_to_obey_the_label(kind):
-    recipe = {**conditional.RECIPES[kind], "batch_size": 32, "lr": 2e-3 if kind == "cDCGAN" else 1e-3, "average": 0.0}
-    run = train_cgan(*build(kind, 8, base=4, gain=10.0), IMAGES, LABELS, epochs=12, show=False, **recipe)
+    recipe = {
+        **conditional.RECIPES[kind],
+        "batch_size": 32,
+        "lr": 2e-3 if kind == "cDCGAN" else 1e-3,
+        "average": 0.0,
+    }
+    run = train_cgan(
+        *build(kind, 8, base=4, gain=10.0), IMAGES, LABELS, epochs=12, show=False, **recipe
+    )
     dark, bright = (draw(run.generator, Z, torch.full((6,), k)).double().mean() for k in (0, 1))
     assert bright > dark + 60
 
 
 def train(**settings):
     return train_cgan(
-        *build("linear cGAN", 8), IMAGES, LABELS, **{"epochs": 0.5, "batch_size": 32, "log_every": 1, "show": False, **settings}
+        *build("linear cGAN", 8),
+        IMAGES,
+        LABELS,
+        **{"epochs": 0.5, "batch_size": 32, "log_every": 1, "show": False, **settings},
     )
 
 
@@ -150,9 +175,17 @@ def test_training_again_gives_the_same_and_another_seed_another():
 @pytest.mark.parametrize("optimizer", conditional.OPTIMIZERS)
 def test_every_optimizer_moves_both_networks(optimizer):
     networks = build("linear cGAN", 8)
-    before = [network.state_dict()["layers.0.weight" if k == 0 else "layers.0.0.weight"].clone() for k, network in enumerate(networks)]
-    train_cgan(*networks, IMAGES, LABELS, epochs=0.25, batch_size=32, optimizer=optimizer, show=False)
-    after = [network.state_dict()["layers.0.weight" if k == 0 else "layers.0.0.weight"] for k, network in enumerate(networks)]
+    before = [
+        network.state_dict()["layers.0.weight" if k == 0 else "layers.0.0.weight"].clone()
+        for k, network in enumerate(networks)
+    ]
+    train_cgan(
+        *networks, IMAGES, LABELS, epochs=0.25, batch_size=32, optimizer=optimizer, show=False
+    )
+    after = [
+        network.state_dict()["layers.0.weight" if k == 0 else "layers.0.0.weight"]
+        for k, network in enumerate(networks)
+    ]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -160,15 +193,31 @@ def test_training_that_diverges_stops_at_once():
     with pytest.raises(FloatingPointError, match="smaller learning rate"):
         train(lr=1e30, optimizer="RMSprop", epochs=5)
     with pytest.raises(FloatingPointError, match="smaller learning rate"):
-        train_cvae(seeded(ConditionalVAE, 2), IMAGES, LABELS, epochs=5, lr=1e30, batch_size=32, show=False)
+        train_cvae(
+            seeded(ConditionalVAE, 2), IMAGES, LABELS, epochs=5, lr=1e30, batch_size=32, show=False
+        )
 
 
-@pytest.mark.parametrize(("kind", "activation"), [*((kind, "LeakyReLU") for kind in conditional.KINDS), ("linear GAN", "ELU")])
+@pytest.mark.parametrize(
+    ("kind", "activation"),
+    [*((kind, "LeakyReLU") for kind in conditional.KINDS), ("linear GAN", "ELU")],
+)
 def test_what_was_trained_is_rebuilt(kind, activation, data_home):
-    run = conditional.train(kind, 1, 8, size=[64, 16], base=4, batch_size=16, network={"activation": activation}, log_every=1)
+    run = conditional.train(
+        kind,
+        1,
+        8,
+        size=[64, 16],
+        base=4,
+        batch_size=16,
+        network={"activation": activation},
+        log_every=1,
+    )
     model = rebuild(kind, 8, run["weights"], 4, activation=activation)
     assert not model.training and len(run["history"]) == 4
-    assert all(torch.equal(value, run["weights"][name]) for name, value in model.state_dict().items())
+    assert all(
+        torch.equal(value, run["weights"][name]) for name, value in model.state_dict().items()
+    )
     assert draw(model, Z, None if kind == "linear GAN" else Y).shape == (6, 1, 28, 28)
 
 
@@ -180,7 +229,10 @@ def test_unknown_models_are_refused_with_the_choice():
 
 
 def test_search_finds_codes_that_a_reader_takes_for_the_class_and_keeps_their_length():
-    generator, reader = seeded(LinearGenerator, 8).eval(), nn.Sequential(nn.Flatten(), seeded(nn.Linear, 784, 10))
+    generator, reader = (
+        seeded(LinearGenerator, 8).eval(),
+        nn.Sequential(nn.Flatten(), seeded(nn.Linear, 784, 10)),
+    )
     start = torch.randn(50, 8, generator=torch.Generator().manual_seed(2))
 
     def probability(z):
@@ -201,7 +253,10 @@ def test_elu_and_leaky_vaes_differ_in_their_activation_alone():
 
 @pytest.fixture
 def panel():
-    models = {"cDCGAN": (partial(draw, GENERATORS[1]), Z), "cVAE": (partial(draw, GENERATORS[2]), Z)}
+    models = {
+        "cDCGAN": (partial(draw, GENERATORS[1]), Z),
+        "cVAE": (partial(draw, GENERATORS[2]), Z),
+    }
     return same_style(models, [str(k) for k in range(10)])
 
 
@@ -213,7 +268,10 @@ def test_the_panel_shows_the_class_the_style_and_the_model(panel):
         panel.controls[name].value = value
         seen.add(bytes(panel.image.value))
     assert len(seen) == 5 and panel.message.value == "cVAE, asked for 7 in style 5.0."
-    assert isinstance(panel.controls["style"], ipywidgets.FloatSlider) and "labkit-same-style" in panel.box._dom_classes
+    assert (
+        isinstance(panel.controls["style"], ipywidgets.FloatSlider)
+        and "labkit-same-style" in panel.box._dom_classes
+    )
 
 
 def test_the_panel_refuses_what_it_cannot_show():
@@ -231,7 +289,10 @@ def test_what_is_stated_of_the_supplied_linear_gans_holds(name):
     reader = Reader()
     weights.load(f"reader_{linear_gans.KINDS[name][1]}", reader)
     assert linear_gans.measure(generator, reader) == pytest.approx(facts["measured"], abs=0.005)
-    assert facts["history"][0]["epoch"] < 0.2 and facts["history"][-1]["epoch"] > 0.98 * facts["epochs"]
+    assert (
+        facts["history"][0]["epoch"] < 0.2
+        and facts["history"][-1]["epoch"] > 0.98 * facts["epochs"]
+    )
 
 
 def test_linear_gans_are_not_shipped_without_real_images(data_home, monkeypatch):

@@ -1,4 +1,6 @@
-"""The repository itself: pins, layout, notebooks as they are committed, and the look of the code."""
+"""The repository itself: pins, layout, notebooks as they are committed, and the look of the
+code.
+"""
 
 import re
 import subprocess
@@ -13,7 +15,16 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 tomllib = pytest.importorskip("tomllib", reason="the pins need Python 3.11, which reads TOML")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-TOP_LEVEL = {"notebooks", "labkit", "data", "requirements.txt", "environment.yml", "tests", "README.md", "pyproject.toml"}
+TOP_LEVEL = {
+    "notebooks",
+    "labkit",
+    "data",
+    "requirements.txt",
+    "environment.yml",
+    "tests",
+    "README.md",
+    "pyproject.toml",
+}
 
 
 def pip_lines(name: str) -> list[str]:
@@ -25,7 +36,10 @@ def pip_lines(name: str) -> list[str]:
 
 
 def notebooks() -> dict[str, nbformat.NotebookNode]:
-    found = {path.name: nbformat.read(path, as_version=4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+    found = {
+        path.name: nbformat.read(path, as_version=4)
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    }
     assert found, "notebooks/ is empty"
     return found
 
@@ -41,23 +55,32 @@ def test_conda_twin_has_the_same_pins():
 
 
 def test_loose_bounds_of_pyproject_admit_the_pins():
-    pins = {canonicalize_name(pin.split("==")[0]): pin.split("==")[1] for pin in pip_lines("requirements.txt")[:-1]}
+    pins = {
+        canonicalize_name(pin.split("==")[0]): pin.split("==")[1]
+        for pin in pip_lines("requirements.txt")[:-1]
+    }
     for bound in map(Requirement, PYPROJECT["project"]["dependencies"]):
         assert bound.specifier.contains(pins[canonicalize_name(bound.name)]), bound
-        assert all(part.operator == ">=" for part in bound.specifier), f"{bound} would make Colab reinstall"
+        assert all(part.operator == ">=" for part in bound.specifier), (
+            f"{bound} would make Colab reinstall"
+        )
 
 
 @pytest.mark.parametrize("module", ["labkit", "labkit.__main__", "labkit.doctor", "labkit.profile"])
 def test_importing_what_comes_first_imports_nothing_heavy(module):
     code = f"import sys, {module}; print(*{{'torch', 'numpy', 'matplotlib', 'nbclient'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == []
 
 
 def test_committed_notebooks_carry_no_errors_no_stderr_and_no_widget_state():
     for name, notebook in notebooks().items():
         assert "widgets" not in notebook.metadata, name
-        for index, output in ((i, o) for i, cell in enumerate(notebook.cells) for o in cell.get("outputs", [])):
+        for index, output in (
+            (i, o) for i, cell in enumerate(notebook.cells) for o in cell.get("outputs", [])
+        ):
             assert output.output_type != "error", f"{name}, cell {index}: {output.ename}"
             assert output.get("name") != "stderr", f"{name}, cell {index}: {output.text}"
 
@@ -70,16 +93,28 @@ def test_committed_notebooks_are_small_enough_to_open_and_show_no_path_of_a_mach
 
 
 def test_colab_badges_point_at_this_repository():
-    repository = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/").removesuffix(".git")
+    repository = (
+        PYPROJECT["project"]["urls"]["Repository"]
+        .removeprefix("https://github.com/")
+        .removesuffix(".git")
+    )
     for name, notebook in notebooks().items():
-        links = re.findall(r"https://colab\.research\.google\.com/github/[^\s)\"'>]+", notebook.cells[0].source)
+        links = re.findall(
+            r"https://colab\.research\.google\.com/github/[^\s)\"'>]+", notebook.cells[0].source
+        )
         assert links, f"{name} has no Colab badge in its first cell"
         for link in links:
-            assert re.fullmatch(rf".*/github/{re.escape(repository)}/blob/[^/]+/notebooks/{re.escape(name)}", link), link
+            assert re.fullmatch(
+                rf".*/github/{re.escape(repository)}/blob/[^/]+/notebooks/{re.escape(name)}", link
+            ), link
 
 
 def test_top_level_is_what_the_layout_says():
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True) if (ROOT / ".git").exists() else None
+    done = (
+        subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+        if (ROOT / ".git").exists()
+        else None
+    )
     if done is None or done.returncode or not done.stdout:
         pytest.skip("not a git checkout with tracked files")
     names = {path.split("/")[0] for path in done.stdout.split("\0") if path}
@@ -88,12 +123,16 @@ def test_top_level_is_what_the_layout_says():
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
 def test_ruff_has_nothing_to_say(command):
-    done = subprocess.run([sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_installed_labkit_has_every_package_and_the_weights():
     settings = PYPROJECT["tool"]["setuptools"]
-    found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("labkit/**/__init__.py")}
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("labkit/**/__init__.py")
+    }
     assert found | {"labkit.shipped"} == set(settings["packages"])
     assert list((ROOT / settings["package-dir"]["labkit.shipped"]).glob("*.pt"))

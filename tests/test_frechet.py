@@ -1,11 +1,18 @@
-"""The Fréchet distance against scipy's matrix root, closed forms, and the cases in which that root fails."""
+"""The Fréchet distance against scipy's matrix root, closed forms, and the cases in which that root
+fails.
+"""
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 
-from labkit.metrics.frechet import expected_floor, frechet_distance, frechet_infinity, total_variance
+from labkit.metrics.frechet import (
+    expected_floor,
+    frechet_distance,
+    frechet_infinity,
+    total_variance,
+)
 
 
 def features(n, d, seed, scale=1.0, shift=0.0):
@@ -23,7 +30,10 @@ def test_it_agrees_with_the_textbook_formula_by_scipy():
 
 
 def test_in_one_dimension_it_is_the_difference_of_means_and_deviations():
-    x, y = torch.tensor([[0.0], [2.0]]), torch.tensor([[5.0], [9.0]])  # means 1 and 7, deviations √2 and √8
+    x, y = (
+        torch.tensor([[0.0], [2.0]]),
+        torch.tensor([[5.0], [9.0]]),
+    )  # means 1 and 7, deviations √2 and √8
     assert frechet_distance(x, y) == pytest.approx(36 + (8**0.5 - 2**0.5) ** 2)
 
 
@@ -34,7 +44,9 @@ def test_a_shift_of_all_features_adds_its_square():
 
 def test_it_is_symmetric_zero_for_the_same_and_ignores_rotation():
     x, y = features(150, 6, 0), features(80, 6, 1)
-    rotation = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)).Q
+    rotation = torch.linalg.qr(
+        torch.randn(6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    ).Q
     assert frechet_distance(x, y) == pytest.approx(frechet_distance(y, x))
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(x @ rotation, y @ rotation) == pytest.approx(frechet_distance(x, y))
@@ -50,12 +62,20 @@ def test_rank_deficient_and_float32_features_give_a_real_number():
 
 @pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-3, 1e-5, 1e-7, 0.0])
 def test_no_spread_of_variances_costs_digits(smallest):
-    """Deviations from 1 down to `smallest` on known axes: covariances that are diagonal have a distance without a matrix root."""
+    """Deviations from 1 down to `smallest` on known axes: covariances that are diagonal have a
+    distance without a matrix root.
+    """
     deviations = torch.logspace(0, -9, 8, dtype=torch.float64).clamp_min(smallest)
-    x = torch.linalg.qr(features(400, 8, 0) - features(400, 8, 0).mean(0)).Q * 399**0.5  # mean 0 and covariance I
+    x = (
+        torch.linalg.qr(features(400, 8, 0) - features(400, 8, 0).mean(0)).Q * 399**0.5
+    )  # mean 0 and covariance I
     rotation = torch.linalg.qr(features(8, 8, 2)).Q
-    d2 = frechet_distance(x * deviations @ rotation, x.flip(0) * deviations.flip(0) @ rotation + 0.1)
-    assert d2 == pytest.approx(8 * 0.1**2 + (deviations - deviations.flip(0)).square().sum().item(), rel=1e-10, abs=1e-10)
+    d2 = frechet_distance(
+        x * deviations @ rotation, x.flip(0) * deviations.flip(0) @ rotation + 0.1
+    )
+    assert d2 == pytest.approx(
+        8 * 0.1**2 + (deviations - deviations.flip(0)).square().sum().item(), rel=1e-10, abs=1e-10
+    )
 
 
 def test_two_samples_of_one_distribution_are_not_at_distance_zero():
@@ -93,13 +113,17 @@ def test_the_expected_floor_of_unit_variance_is_a_polynomial():
     x = torch.cat([torch.eye(6), -torch.eye(6)]).double() * (11 / 2) ** 0.5  # covariance I exactly
     assert expected_floor(x, 1000, 500) == pytest.approx((1 / 1000 + 1 / 500) * (6 + 6 * 7 / 4))
     with_a_dead_unit = torch.cat([x, torch.zeros(12, 1)], dim=1)
-    assert expected_floor(with_a_dead_unit, 1000, 500) == pytest.approx(expected_floor(x, 1000, 500))
+    assert expected_floor(with_a_dead_unit, 1000, 500) == pytest.approx(
+        expected_floor(x, 1000, 500)
+    )
 
 
 def test_real_against_real_lies_at_the_expected_floor():
     n, m, d = 1500, 1000, 16
     measured = [frechet_distance(features(n, d, s), features(m, d, 100 + s)) for s in range(8)]
-    assert sum(measured) / 8 == pytest.approx(expected_floor(features(20_000, d, 50), n, m), rel=0.15)
+    assert sum(measured) / 8 == pytest.approx(
+        expected_floor(features(20_000, d, 50), n, m), rel=0.15
+    )
 
 
 def test_extrapolation_removes_the_bias():
@@ -107,7 +131,9 @@ def test_extrapolation_removes_the_bias():
     n, d = 4000, 24
 
     def draws(seed, scale=1.0):
-        return scale * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return scale * torch.randn(
+            n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        )
 
     for scale, truth in ((1.0, 0.0), (1.1, d * 0.1**2)):
         pairs = [(draws(s), draws(50 + s, scale)) for s in range(4)]
@@ -120,7 +146,9 @@ def test_extrapolation_says_its_points_and_its_line():
     x, y = features(600, 5, 0), features(900, 5, 1)
     line = frechet_infinity(x, y, parts=(1, 3))
     assert line.counts == [600, 200] and line.distances[0] == pytest.approx(frechet_distance(x, y))
-    assert [line.limit + line.slope / n for n in line.counts] == pytest.approx(line.distances)  # two points are on their line
+    assert [line.limit + line.slope / n for n in line.counts] == pytest.approx(
+        line.distances
+    )  # two points are on their line
     assert line == frechet_infinity(x, y, parts=(1, 3)) and line.slope > 0
 
 
@@ -131,5 +159,7 @@ def test_a_line_needs_two_points(parts):
 
 
 def test_extrapolation_needs_samples_in_its_smallest_part():
-    with pytest.raises(ValueError, match=r"N = 40, M = 100, D = 9: 50 or more .* in each of 5 parts"):
+    with pytest.raises(
+        ValueError, match=r"N = 40, M = 100, D = 9: 50 or more .* in each of 5 parts"
+    ):
         frechet_infinity(features(40, 9, 0), features(100, 9, 1))

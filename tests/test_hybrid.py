@@ -1,4 +1,6 @@
-"""The hybrids: losses as the papers have them, who gets which gradient, training that resumes, a density that is found again."""
+"""The hybrids: losses as the papers have them, who gets which gradient, training that resumes, a
+density that is found again.
+"""
 
 import math
 import os
@@ -15,7 +17,9 @@ from labkit.training import generators
 from labkit.training.hybrid import fit_mixture, train_vaegan
 from labkit.training.sweep import sweep
 
-IMAGES = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randint(
+    0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 X = IMAGES[:8] / 127.5 - 1
 
 
@@ -29,11 +33,17 @@ def model(seed=0):
 
 
 def trained(**settings):
-    return train_vaegan(model(), IMAGES, **{"epochs": 2, "batch_size": 16, "log_every": 1, "show": False, **settings})
+    return train_vaegan(
+        model(),
+        IMAGES,
+        **{"epochs": 2, "batch_size": 16, "log_every": 1, "show": False, **settings},
+    )
 
 
 def two_blobs(n=2000):
-    """Codes (n, 2) of two narrow Gaussians at (−3, 0) and (3, 1), the first with a quarter of the mass."""
+    """Codes (n, 2) of two narrow Gaussians at (−3, 0) and (3, 1), the first with a quarter of the
+    mass.
+    """
     z = 0.5 * torch.randn(n, 2, generator=seeded(1))
     first = torch.arange(n) < n // 4
     return torch.where(first[:, None], z + torch.tensor([-3.0, 0.0]), z + torch.tensor([3.0, 1.0]))
@@ -50,7 +60,9 @@ def test_the_vaegan_has_its_shapes_and_ranges():
 
 def test_the_last_layer_of_the_discriminator_reads_the_features():
     m = model()
-    assert torch.allclose(m.discriminator.layers[-1](m.features(X)).flatten(), m.discriminator(X), atol=1e-6)
+    assert torch.allclose(
+        m.discriminator.layers[-1](m.features(X)).flatten(), m.discriminator(X), atol=1e-6
+    )
 
 
 def test_the_feature_error_is_zero_for_a_perfect_reconstruction():
@@ -71,7 +83,10 @@ def test_the_game_moves_the_generator_alone_and_the_features_move_both():
     assert all(p.grad is not None for p in m.generator.parameters())
     m.zero_grad()
     m(X, seeded(0)).feature_error.mean().backward()
-    assert m.encoder[0].weight.grad.abs().max() > 0 and m.generator.layers[0].weight.grad.abs().max() > 0
+    assert (
+        m.encoder[0].weight.grad.abs().max() > 0
+        and m.generator.layers[0].weight.grad.abs().max() > 0
+    )
 
 
 def test_a_free_code_reconstructs_and_a_dear_one_collapses():
@@ -80,7 +95,9 @@ def test_a_free_code_reconstructs_and_a_dear_one_collapses():
         image[0, :, 7 * (k % 4) : 7 * (k % 4) + 7] = 255
     late = {}  # the mean of the last half: a GAN's losses jump about
     for price in (10.0, 1e-6):
-        run = train_vaegan(model(), stripes, 60, batch_size=16, precision=price, gamma=0.0, show=False, log_every=1)
+        run = train_vaegan(
+            model(), stripes, 60, batch_size=16, precision=price, gamma=0.0, show=False, log_every=1
+        )
         late[price] = sum(row["kl"] for row in run.history[120:]) / 120
     assert late[10.0] > 1 > 0.05 > late[1e-6]
 
@@ -119,7 +136,9 @@ def test_a_mixture_finds_the_density_it_was_drawn_from():
     assert torch.allclose(mixture.means[order], torch.tensor([[-3.0, 0.0], [3.0, 1.0]]), atol=0.1)
     assert torch.allclose(mixture.weights[order], torch.tensor([0.25, 0.75]), atol=0.02)
     drawn = mixture.draw(4000, seeded(2))
-    assert torch.allclose(drawn.mean(0), z.mean(0), atol=0.15) and torch.allclose(drawn.T.cov(), z.T.cov(), atol=0.4)
+    assert torch.allclose(drawn.mean(0), z.mean(0), atol=0.15) and torch.allclose(
+        drawn.T.cov(), z.T.cov(), atol=0.4
+    )
     assert torch.equal(mixture.draw(5, seeded(3)), mixture.draw(5, seeded(3)))
 
 
@@ -161,19 +180,28 @@ def test_codes_are_the_means_or_scatter_around_them_as_the_encoder_says(build):
     m = build()
     last = m.encoder[-1]
     last.weight.data.zero_()
-    last.bias.data = torch.tensor([1.0, -2.0, math.log(0.25), math.log(0.25)])  # μ and log σ² of every image
+    last.bias.data = torch.tensor(
+        [1.0, -2.0, math.log(0.25), math.log(0.25)]
+    )  # μ and log σ² of every image
     black = torch.zeros(4000, 1, 28, 28, dtype=torch.uint8)
     assert torch.allclose(generators.encoded(m, black), torch.tensor([1.0, -2.0]))
     z = generators.encoded(m, black, seed=0)
-    assert torch.allclose(z.mean(0), torch.tensor([1.0, -2.0]), atol=0.05) and torch.allclose(z.std(0), torch.tensor(0.5), atol=0.03)
+    assert torch.allclose(z.mean(0), torch.tensor([1.0, -2.0]), atol=0.05) and torch.allclose(
+        z.std(0), torch.tensor(0.5), atol=0.03
+    )
 
 
 def test_a_black_image_is_the_least_of_either_range():
     seen = []
     for m in (linear_vae(2, (16,)), VAEGAN(2, 2)):
         m.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-        generators.encoded(m, torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(-1, -1, 28, 28))
-    assert [x[0].max().item() for x in seen] == [0, -1] and [x[1].min().item() for x in seen] == [1, 1]
+        generators.encoded(
+            m, torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(-1, -1, 28, 28)
+        )
+    assert [x[0].max().item() for x in seen] == [0, -1] and [x[1].min().item() for x in seen] == [
+        1,
+        1,
+    ]
 
 
 def test_a_second_stage_of_either_kind_draws_images():
@@ -235,11 +263,16 @@ def test_what_a_sweep_has_stored_is_not_computed_again(tmp_path, few_images, cap
     first = sweep(generators.train, settings[:1], workers=1, store=tmp_path)
     both = sweep(generators.train, settings, workers=1, store=tmp_path)
     assert "1 of 2 runs are on disk" in capsys.readouterr().out
-    assert both[0]["seconds"] == first[0]["seconds"] and len(list(tmp_path.iterdir())) == 2  # seconds differ from run to run
+    assert (
+        both[0]["seconds"] == first[0]["seconds"] and len(list(tmp_path.iterdir())) == 2
+    )  # seconds differ from run to run
     for what, now in (("_code", "changed since"), ("_data", ["MNIST, real at last"])):
         with monkeypatch.context() as patch:
             patch.setattr(sys.modules[sweep.__module__], what, lambda now=now: now)
-            assert sweep(generators.train, settings[:1], workers=1, store=tmp_path)[0]["seconds"] != first[0]["seconds"]
+            assert (
+                sweep(generators.train, settings[:1], workers=1, store=tmp_path)[0]["seconds"]
+                != first[0]["seconds"]
+            )
     for path in tmp_path.iterdir():
         path.write_bytes(b"cut")
     with pytest.raises(RuntimeError, match="not a whole checkpoint"):

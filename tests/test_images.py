@@ -1,4 +1,6 @@
-"""The ladder of image sources: which rung is taken, what is refused, and that no part of a set is ever taken for the whole."""
+"""The ladder of image sources: which rung is taken, what is refused, and that no part of a set is
+ever taken for the whole.
+"""
 
 import gzip
 import http.client
@@ -24,15 +26,21 @@ SMALL = (20, 10)  # stand-ins: enough to compare, and never cached
 
 def idx(values):
     """The bytes of an IDX file of a uint8 tensor."""
-    return struct.pack(f">{1 + values.ndim}I", 0x800 + values.ndim, *values.shape) + bytes(values.flatten().tolist())
+    return struct.pack(f">{1 + values.ndim}I", 0x800 + values.ndim, *values.shape) + bytes(
+        values.flatten().tolist()
+    )
 
 
 def write_set(root, class_name="MNIST", n=(30, 20), shade=7):
-    """A whole, tiny set in torchvision's layout, every pixel of value `shade`; returns its raw folder."""
+    """A whole, tiny set in torchvision's layout, every pixel of value `shade`; returns its raw
+    folder.
+    """
     raw = root / class_name / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     for part, count in zip(("train", "test"), n, strict=True):
-        (raw / NAMES[part, "images"]).write_bytes(idx(torch.full((count, 28, 28), shade, dtype=torch.uint8)))
+        (raw / NAMES[part, "images"]).write_bytes(
+            idx(torch.full((count, 28, 28), shade, dtype=torch.uint8))
+        )
         (raw / NAMES[part, "labels"]).write_bytes(idx((torch.arange(count) % 10).to(torch.uint8)))
     return raw
 
@@ -75,7 +83,9 @@ def test_idx_files_are_read_as_they_are(given, name, class_name, capsys):
     found = load(name)
     assert found.train.shape == (30, 1, 28, 28) and found.test.shape == (20, 1, 28, 28)
     assert found.train.dtype == torch.uint8 and (found.train == 9).all()
-    assert found.test_labels.dtype == torch.int64 and found.test_labels.tolist() == [k % 10 for k in range(20)]
+    assert found.test_labels.dtype == torch.int64 and found.test_labels.tolist() == [
+        k % 10 for k in range(20)
+    ]
     assert len(found.classes) == 10
     assert found.source == "LABKIT_DATA" and found.provenance == f"{name} (LABKIT_DATA)"
     assert not found.is_stand_in and "stand-in" not in found.title
@@ -85,7 +95,9 @@ def test_idx_files_are_read_as_they_are(given, name, class_name, capsys):
 def test_size_takes_the_first_images(given):
     write_set(given)
     found = load("mnist", size=(12, 3))
-    assert [len(part) for part in (found.train, found.train_labels, found.test, found.test_labels)] == [12, 12, 3, 3]
+    assert [
+        len(part) for part in (found.train, found.train_labels, found.test, found.test_labels)
+    ] == [12, 12, 3, 3]
     assert found.train_labels.tolist() == [k % 10 for k in range(12)]
 
 
@@ -116,11 +128,31 @@ BROKEN = {
     "empty file": ("labels", lambda content: b"", "is truncated: 0 bytes, expected a header of 8"),
     "too long images": ("images", add, "is too long: 23537 bytes, expected 23536"),
     "too long labels": ("labels", add, "is too long: 39 bytes, expected 38"),
-    "gzip under that name": ("images", gzip.compress, "magic number 0x1f8b[0-9a-f]*, expected 0x803"),
-    "images for labels": ("labels", lambda content: idx(torch.zeros(30, 28, 28, dtype=torch.uint8)), "magic number 0x803, expected 0x801"),
-    "wrong shape": ("images", lambda content: idx(torch.zeros(30, 32, 32, dtype=torch.uint8)), r"\[32, 32\], expected \[28, 28\]"),
-    "fewer labels than images": ("labels", lambda content: idx(torch.zeros(29, dtype=torch.uint8)), "has 29 labels but .* has 30 images"),
-    "a label above 9": ("labels", lambda content: idx(torch.arange(30).clamp(max=10).byte()), "has the label 10, expected 0 to 9"),
+    "gzip under that name": (
+        "images",
+        gzip.compress,
+        "magic number 0x1f8b[0-9a-f]*, expected 0x803",
+    ),
+    "images for labels": (
+        "labels",
+        lambda content: idx(torch.zeros(30, 28, 28, dtype=torch.uint8)),
+        "magic number 0x803, expected 0x801",
+    ),
+    "wrong shape": (
+        "images",
+        lambda content: idx(torch.zeros(30, 32, 32, dtype=torch.uint8)),
+        r"\[32, 32\], expected \[28, 28\]",
+    ),
+    "fewer labels than images": (
+        "labels",
+        lambda content: idx(torch.zeros(29, dtype=torch.uint8)),
+        "has 29 labels but .* has 30 images",
+    ),
+    "a label above 9": (
+        "labels",
+        lambda content: idx(torch.arange(30).clamp(max=10).byte()),
+        "has the label 10, expected 0 to 9",
+    ),
 }
 
 
@@ -148,7 +180,9 @@ def test_packed_files_alone_are_named_with_the_remedy(given):
 def test_a_set_of_no_images_is_refused(given):
     raw = write_set(given)
     (raw / NAMES["test", "images"]).write_bytes(struct.pack(">4I", 0x803, 0, 28, 28))
-    with pytest.raises(ValueError, match=f"{NAMES['test', 'images']} holds no items, expected at least one; delete"):
+    with pytest.raises(
+        ValueError, match=f"{NAMES['test', 'images']} holds no items, expected at least one; delete"
+    ):
         load("mnist", download=False)
 
 
@@ -184,15 +218,22 @@ def test_a_set_that_labkit_data_lacks_comes_from_the_next_rung(given, data_home)
 def test_a_labkit_data_that_is_no_folder_is_an_error(tmp_path, data_home, monkeypatch, where):
     (tmp_path / "a file").touch()
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / where))
-    with pytest.raises(FileNotFoundError, match=r"is not a folder; set it to one that holds .*, or unset it") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=r"is not a folder; set it to one that holds .*, or unset it"
+    ) as caught:
         load("mnist")
     assert str(tmp_path / where) in str(caught.value)
 
 
-def test_a_relative_labkit_data_counts_from_the_working_folder_or_the_repository(tmp_path, data_home, monkeypatch):
+def test_a_relative_labkit_data_counts_from_the_working_folder_or_the_repository(
+    tmp_path, data_home, monkeypatch
+):
     write_set(tmp_path / "course" / "images")
     monkeypatch.chdir(tmp_path / "course")
-    for relative in ("images", "course/images"):  # the second from data_home's parent, where notebooks are not
+    for relative in (
+        "images",
+        "course/images",
+    ):  # the second from data_home's parent, where notebooks are not
         monkeypatch.setenv("LABKIT_DATA", relative)
         assert load("mnist").source == "LABKIT_DATA"
     monkeypatch.setenv("LABKIT_DATA", "images")
@@ -220,10 +261,17 @@ def test_a_download_lands_in_the_data_folder_and_is_used_again(data_home, networ
 
 @pytest.mark.parametrize(
     "error",
-    [OSError("No space left on device"), RuntimeError("File not found or corrupted."), EOFError("ended"), http.client.IncompleteRead(b"")],
+    [
+        OSError("No space left on device"),
+        RuntimeError("File not found or corrupted."),
+        EOFError("ended"),
+        http.client.IncompleteRead(b""),
+    ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_download_that_fails_midway_leaves_nothing_and_falls_to_the_stand_in(data_home, network, monkeypatch, capsys, error):
+def test_a_download_that_fails_midway_leaves_nothing_and_falls_to_the_stand_in(
+    data_home, network, monkeypatch, capsys, error
+):
     def break_off(root):
         raw = write_set(root)
         (raw / NAMES["test", "labels"]).unlink()
@@ -249,23 +297,37 @@ def test_an_interrupted_download_leaves_nothing(data_home, network, monkeypatch)
     assert not any(data_home.rglob("*"))
 
 
-def test_a_data_folder_that_cannot_be_made_stops_the_download_not_the_lab(data_home, network, monkeypatch, capsys):
+def test_a_data_folder_that_cannot_be_made_stops_the_download_not_the_lab(
+    data_home, network, monkeypatch, capsys
+):
     data_home.write_text("a file where the folder should be")
     fake_download(monkeypatch, lambda root: pytest.fail("nothing to download into"))
     assert load("mnist", SMALL).is_stand_in
-    assert "the download failed" in (printed := capsys.readouterr().out) and str(data_home) in printed
+    assert (
+        "the download failed" in (printed := capsys.readouterr().out) and str(data_home) in printed
+    )
 
 
 def test_without_a_network_the_stand_in_is_used_and_says_so(data_home, capsys):
     found = load("mnist", SMALL)
-    assert found.is_stand_in and found.source == "built-in stand-in" and found.provenance == "mnist (built-in stand-in)"
+    assert (
+        found.is_stand_in
+        and found.source == "built-in stand-in"
+        and found.provenance == "mnist (built-in stand-in)"
+    )
     assert "stand-in" in found.title
     printed = capsys.readouterr().out
-    assert "no network" in printed and "NOT the real MNIST" in printed and "from: built-in stand-in" in printed
+    assert (
+        "no network" in printed
+        and "NOT the real MNIST" in printed
+        and "from: built-in stand-in" in printed
+    )
 
 
 def test_download_false_opens_no_socket(data_home, monkeypatch):
-    monkeypatch.setattr("socket.create_connection", lambda *args, **kwargs: pytest.fail("a socket was opened"))
+    monkeypatch.setattr(
+        "socket.create_connection", lambda *args, **kwargs: pytest.fail("a socket was opened")
+    )
     monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("a socket was opened"))
     assert load("mnist", SMALL, download=False).is_stand_in
 
@@ -273,21 +335,31 @@ def test_download_false_opens_no_socket(data_home, monkeypatch):
 # The stand-ins, through load().
 
 
-@pytest.mark.parametrize(("name", "shape"), [("mnist", (1, 28, 28)), ("fashion", (1, 28, 28)), ("cats", (3, 64, 64))])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("mnist", (1, 28, 28)), ("fashion", (1, 28, 28)), ("cats", (3, 64, 64))]
+)
 def test_stand_ins_have_the_size_asked_for_their_factors_and_no_image_twice(data_home, name, shape):
     found, again = load(name, SMALL), load(name, SMALL)
-    assert found.train.shape == (20, *shape) and found.test.shape == (10, *shape) and found.train.dtype == torch.uint8
+    assert (
+        found.train.shape == (20, *shape)
+        and found.test.shape == (10, *shape)
+        and found.train.dtype == torch.uint8
+    )
     assert len(found.train_labels) == 20 and len(found.test_labels) == 10
     assert found.train_labels.max() < len(found.classes)
     for part, n in (("train", 20), ("test", 10)):
-        assert found.factors[part] and all(values.shape == (n,) for values in found.factors[part].values())
+        assert found.factors[part] and all(
+            values.shape == (n,) for values in found.factors[part].values()
+        )
     assert torch.equal(found.train, again.train) and torch.equal(found.test, again.test)
     assert len(torch.cat([found.train, found.test]).unique(dim=0)) == 30
 
 
 @pytest.fixture
 def full_size(monkeypatch):
-    """Digits whose full set is 700 and 90: small enough to draw, and more than the generator draws at once."""
+    """Digits whose full set is 700 and 90: small enough to draw, and more than the generator draws
+    at once.
+    """
     title, class_name, classes, generate, _ = images.SETS["mnist"]
     monkeypatch.setitem(images.SETS, "mnist", (title, class_name, classes, generate, (700, 90)))
 
@@ -303,8 +375,13 @@ def test_a_part_is_the_beginning_of_the_whole_drawn_or_cached(data_home, full_si
     cached = load("mnist", size=(600, 40))
     for part in (whole.train[:600], cached.train):
         assert torch.equal(part, drawn.train)
-    assert torch.equal(cached.test, drawn.test) and torch.equal(cached.train_labels, drawn.train_labels)
-    assert all(torch.equal(values, drawn.factors["train"][name]) for name, values in cached.factors["train"].items())
+    assert torch.equal(cached.test, drawn.test) and torch.equal(
+        cached.train_labels, drawn.train_labels
+    )
+    assert all(
+        torch.equal(values, drawn.factors["train"][name])
+        for name, values in cached.factors["train"].items()
+    )
 
 
 # The cache.
@@ -317,11 +394,22 @@ def cached_files(data_home):
 def test_a_full_set_is_drawn_once(data_home, full_size, monkeypatch):
     first = load("mnist")
     title, class_name, classes, _, size = images.SETS["mnist"]
-    monkeypatch.setitem(images.SETS, "mnist", (title, class_name, classes, lambda *args, **kw: pytest.fail("drawn again"), size))
+    monkeypatch.setitem(
+        images.SETS,
+        "mnist",
+        (title, class_name, classes, lambda *args, **kw: pytest.fail("drawn again"), size),
+    )
     assert torch.equal(load("mnist").train, first.train)
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[: len(content) // 2], lambda content: b"not a tensor"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: b"not a tensor",
+    ],
+)
 def test_a_damaged_cache_is_made_anew_with_a_word(data_home, full_size, capsys, damage):
     first = load("mnist")
     (path,) = (data_home / "cache").iterdir()
@@ -363,12 +451,18 @@ def no_rename(monkeypatch):
 
 
 @pytest.mark.parametrize("trouble", [full_disk_at_save, full_disk_in_torch, read_only, no_rename])
-def test_a_cache_that_cannot_be_written_leaves_no_part_and_stops_nothing(data_home, full_size, monkeypatch, capsys, trouble):
+def test_a_cache_that_cannot_be_written_leaves_no_part_and_stops_nothing(
+    data_home, full_size, monkeypatch, capsys, trouble
+):
     trouble(monkeypatch)
     assert len(load("mnist").train) == 700
     assert cached_files(data_home) == []
     printed = capsys.readouterr().out
-    assert "cannot write" in printed and str(data_home / "cache") in printed and "Free some space" in printed
+    assert (
+        "cannot write" in printed
+        and str(data_home / "cache") in printed
+        and "Free some space" in printed
+    )
 
 
 def test_a_file_in_place_of_the_data_folder_stops_nothing(data_home, full_size, capsys):

@@ -1,4 +1,6 @@
-"""The optional Inception features: named as what they are, lazily imported, and a clear word when the weights cannot be had."""
+"""The optional Inception features: named as what they are, lazily imported, and a clear word when
+the weights cannot be had.
+"""
 
 import subprocess
 import sys
@@ -16,7 +18,10 @@ def test_offline_the_error_says_where_to_put_the_file(monkeypatch):
         raise URLError("no network")
 
     monkeypatch.setattr("torchvision.models.inception_v3", fail)
-    with pytest.raises(OSError, match=r"no network.*connect to the internet, or put inception_v3_\S+\.pth into .*checkpoints, or .*reader"):
+    with pytest.raises(
+        OSError,
+        match=r"no network.*connect to the internet, or put inception_v3_\S+\.pth into .*checkpoints, or .*reader",
+    ):
         inception()
 
 
@@ -44,13 +49,18 @@ def untrained(monkeypatch):
 
 
 def test_features_are_2048_and_do_not_depend_on_type_or_batch(untrained):
-    images = torch.randint(0, 256, (3, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(
+        0, 256, (3, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     network = inception()
     features = inception_features(network, images)
     assert features.shape == (3, 2048) and not network.training
     assert (features[0] - features[1]).norm() > 1e-3 * features[0].norm()  # they are of the images
     assert not any(p.requires_grad for p in network.parameters())
-    torch.testing.assert_close(inception_features(network, images.float().expand(-1, 3, -1, -1) / 255, batch_size=2), features)
+    torch.testing.assert_close(
+        inception_features(network, images.float().expand(-1, 3, -1, -1) / 255, batch_size=2),
+        features,
+    )
 
 
 def test_so_few_images_are_refused(untrained):
@@ -69,8 +79,12 @@ class Pixels(nn.Module):
 
 
 def test_the_score_carries_the_name_of_its_features():
-    images = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    assert distance_of_images(images, images, Pixels()) == {"classifier Fréchet distance": pytest.approx(0, abs=1e-9)}
+    images = torch.randint(
+        0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    assert distance_of_images(images, images, Pixels()) == {
+        "classifier Fréchet distance": pytest.approx(0, abs=1e-9)
+    }
     with pytest.raises(ValueError, match="a reader or \"inception\", got 'FID'"):
         distance_of_images(images, images, "FID")
 

@@ -1,4 +1,6 @@
-"""Nothing looks behind the mask, baselines are what they say, and the search finds a code that explains what is visible."""
+"""Nothing looks behind the mask, baselines are what they say, and the search finds a code that
+explains what is visible.
+"""
 
 import math
 
@@ -17,7 +19,9 @@ HALF = visible_part(0.5)
 
 @pytest.fixture(scope="module")
 def images():
-    return torch.randint(0, 256, (12, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (12, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,12 @@ def behind(images, mask):
 def test_a_mask_shows_its_share_from_its_side(side):
     mask = visible_part(0.25, side)
     assert mask.mean() == 0.25
-    edge = {"left": mask[0, :, 0], "right": mask[0, :, -1], "top": mask[0, 0], "bottom": mask[0, -1]}
+    edge = {
+        "left": mask[0, :, 0],
+        "right": mask[0, :, -1],
+        "top": mask[0, 0],
+        "bottom": mask[0, -1],
+    }
     opposite = dict(left="right", right="left", top="bottom", bottom="top")[side]
     assert edge[side].all() and not edge[opposite].any()
 
@@ -60,15 +69,24 @@ def test_random_masks_are_of_all_sides_and_half_visible_on_average():
     masks = random_masks(2000, torch.Generator().manual_seed(0))
     assert masks.shape == (2000, 1, 64, 64) and set(masks.unique().tolist()) == {0, 1}
     assert masks.mean() == pytest.approx(0.5, abs=0.03)
-    one_of = torch.cat([torch.stack([visible_part(k / 64, side) for k in range(65)]) for side in SIDES])
+    one_of = torch.cat(
+        [torch.stack([visible_part(k / 64, side) for k in range(65)]) for side in SIDES]
+    )
     assert all((one_of == mask).flatten(1).all(1).any() for mask in masks[:50])
     corners = masks[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
-    assert {tuple(row) for row in corners.int().tolist()} >= {(1, 0, 1, 0), (0, 1, 0, 1), (1, 1, 0, 0), (0, 0, 1, 1)}
+    assert {tuple(row) for row in corners.int().tolist()} >= {
+        (1, 0, 1, 0),
+        (0, 1, 0, 1),
+        (1, 1, 0, 0),
+        (0, 0, 1, 1),
+    }
 
 
 def test_psnr_of_a_known_error(images):
     guess = images / 255 + 0.1 * (1 - HALF)  # off by 0.1 where hidden: 10 log10(1 / 0.01) = 20 dB
-    assert torch.allclose(psnr_hidden(images, guess, HALF), torch.full((12,), 20.0, dtype=torch.float64), atol=1e-4)
+    assert torch.allclose(
+        psnr_hidden(images, guess, HALF), torch.full((12,), 20.0, dtype=torch.float64), atol=1e-4
+    )
     assert (psnr_hidden(images, images / 255, HALF) > 100).all()
 
 
@@ -87,7 +105,10 @@ def test_psnr_of_nothing_hidden_is_refused(images):
 
 def test_no_constant_guess_is_closer_than_the_mean(images):
     mean = I.by_mean(images, HALF, images)
-    errors = [(images / 255 - guess).square().mean() for guess in (mean, mean + 0.02, mean - 0.02, 0.5 * mean + 0.25)]
+    errors = [
+        (images / 255 - guess).square().mean()
+        for guess in (mean, mean + 0.02, mean - 0.02, 0.5 * mean + 0.25)
+    ]
     assert min(errors) == errors[0]
 
 
@@ -129,7 +150,9 @@ def test_no_way_looks_behind_the_mask(way, images, linear):
 def test_the_network_does_look_at_what_is_visible(images):
     torch.manual_seed(1)
     network = Inpainter(16, 4).eval()
-    assert not torch.equal(I.by_network(network, images, HALF), I.by_network(network, 255 - images, HALF))
+    assert not torch.equal(
+        I.by_network(network, images, HALF), I.by_network(network, 255 - images, HALF)
+    )
 
 
 def test_the_search_finds_the_code_behind_half_an_image(linear):
@@ -138,13 +161,17 @@ def test_the_search_finds_the_code_behind_half_an_image(linear):
     found = I.search(linear, x, HALF, STANDARD, steps=150, trust=10.0)
     assert (found - z).norm(dim=1).max() < 0.05 * z.norm(dim=1).min()
     guess = I.by_search(linear, x, HALF, STANDARD, steps=150, trust=10.0)
-    assert psnr_hidden(x, guess, HALF).min() > 10 + psnr_hidden(x, I.by_mean(x, HALF, x), HALF).max()
+    assert (
+        psnr_hidden(x, guess, HALF).min() > 10 + psnr_hidden(x, I.by_mean(x, HALF, x), HALF).max()
+    )
 
 
 def test_without_trust_or_sight_the_search_stays_at_the_mean_of_the_prior(linear, images):
     prior = I.Prior(torch.tensor([1.0, -1.0, 0.5, 0.0]), 2 * torch.eye(4))
     for mask, trust in ((HALF, 0.0), (visible_part(0), 1.0)):
-        assert torch.allclose(I.search(linear, images, mask, prior, steps=10, trust=trust), prior.mean.expand(12, 4))
+        assert torch.allclose(
+            I.search(linear, images, mask, prior, steps=10, trust=trust), prior.mean.expand(12, 4)
+        )
 
 
 def test_the_search_does_not_depend_on_neighbours_and_leaves_the_model_alone(linear, images):
@@ -160,7 +187,14 @@ def test_the_search_does_not_depend_on_neighbours_and_leaves_the_model_alone(lin
 
 def test_watching_sees_every_step(linear, images):
     seen = []
-    z = I.search(linear, images, HALF, STANDARD, steps=4, watch=lambda step, z: seen.append((step, z.clone())))
+    z = I.search(
+        linear,
+        images,
+        HALF,
+        STANDARD,
+        steps=4,
+        watch=lambda step, z: seen.append((step, z.clone())),
+    )
     assert [step for step, _ in seen] == [1, 2, 3, 4] and torch.equal(seen[-1][1], z)
 
 
@@ -175,7 +209,9 @@ def test_the_fitted_prior_has_the_moments_of_the_codes(images):
     codes = images.flatten(1)[:, :4].double() / 255
     prior = I.fitted_prior(vae, images, batch_size=5)
     assert torch.allclose(prior.mean.double(), codes.mean(0), atol=1e-5)
-    assert torch.allclose(prior.precision.double().inverse(), codes.T.cov() + 0.25 * torch.eye(4), atol=1e-4)
+    assert torch.allclose(
+        prior.precision.double().inverse(), codes.T.cov() + 0.25 * torch.eye(4), atol=1e-4
+    )
 
 
 def test_the_search_works_with_the_networks_of_the_lab(images):

@@ -7,22 +7,35 @@ from labkit.metrics.kid import kid, mmd2
 
 
 def draws(n, d, seed, shift=0.0, scale=1.0):
-    return scale * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
+    return (
+        scale
+        * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        + shift
+    )
 
 
 def test_it_is_the_sum_over_pairs_of_the_paper():
     x, y = draws(7, 3, 0), draws(5, 3, 1, shift=0.5)
 
     def mean_of_pairs(a, b, same):
-        values = [(p @ q / 3 + 1) ** 3 for i, p in enumerate(a) for j, q in enumerate(b) if not (same and i == j)]
+        values = [
+            (p @ q / 3 + 1) ** 3
+            for i, p in enumerate(a)
+            for j, q in enumerate(b)
+            if not (same and i == j)
+        ]
         return sum(values) / len(values)
 
-    expected = mean_of_pairs(x, x, True) + mean_of_pairs(y, y, True) - 2 * mean_of_pairs(x, y, False)
+    expected = (
+        mean_of_pairs(x, x, True) + mean_of_pairs(y, y, True) - 2 * mean_of_pairs(x, y, False)
+    )
     assert mmd2(x, y).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_a_shift_in_one_dimension_has_a_closed_form():
-    """In one dimension MMD² = Σ_k binom(3, k) (E x^k − E y^k)²; for N(0, 1) against N(a, 1): 3a² + 3a⁴ + (a³ + 3a)²."""
+    """In one dimension MMD² = Σ_k binom(3, k) (E x^k − E y^k)²; for N(0, 1) against N(a, 1): 3a² +
+    3a⁴ + (a³ + 3a)².
+    """
     a, n = 0.5, 1500
     truth = 3 * a**2 + 3 * a**4 + (a**3 + 3 * a) ** 2
     measured = [mmd2(draws(n, 1, s), draws(n, 1, 100 + s, shift=a)).item() for s in range(10)]
@@ -42,7 +55,10 @@ def test_worse_samples_are_further_and_the_spread_falls_with_the_size():
     x = draws(2000, 6, 0)
     near, far = (kid(x, draws(2000, 6, 1, shift=s), subsets=20, size=500) for s in (0.1, 0.5))
     assert far.mean > near.mean + 3 * (near.sd + far.sd)
-    assert kid(x, draws(2000, 6, 1), subsets=20, size=200).sd > kid(x, draws(2000, 6, 1), subsets=20, size=1000).sd
+    assert (
+        kid(x, draws(2000, 6, 1), subsets=20, size=200).sd
+        > kid(x, draws(2000, 6, 1), subsets=20, size=1000).sd
+    )
 
 
 def test_one_seed_gives_one_value_and_another_another():
@@ -54,7 +70,9 @@ def test_one_seed_gives_one_value_and_another_another():
 def test_float32_is_precise_enough():
     x, y = draws(2000, 64, 0).relu(), draws(2000, 64, 1, shift=0.02).relu()
     exact = kid(x, y, subsets=5)
-    assert kid(x.float(), y.float(), subsets=5).mean == pytest.approx(exact.mean, abs=exact.sd / 100)
+    assert kid(x.float(), y.float(), subsets=5).mean == pytest.approx(
+        exact.mean, abs=exact.sd / 100
+    )
 
 
 def test_it_agrees_with_torchmetrics():

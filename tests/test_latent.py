@@ -40,7 +40,9 @@ def test_a_path_starts_at_a_and_ends_at_b_in_their_type(interpolate, dtype, dim)
 def test_a_number_gives_one_code_and_the_same_as_in_a_row(interpolate):
     a, b = codes(5)
     assert interpolate(a, b, 0.3).shape == (5,)
-    torch.testing.assert_close(interpolate(a, b, 0.3), interpolate(a, b, torch.tensor([0.1, 0.3]))[1], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        interpolate(a, b, 0.3), interpolate(a, b, torch.tensor([0.1, 0.3]))[1], rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
@@ -65,7 +67,9 @@ def test_slerp_on_the_unit_sphere_is_scipys(dim):
 def test_slerp_keeps_the_norm_and_has_the_length_of_the_arc(length):
     a, b = (length * code / code.norm() for code in codes(64))
     path = slerp(a, b, torch.linspace(0, 1, 1001))
-    torch.testing.assert_close(path.norm(dim=1), torch.full((1001,), float(length), dtype=torch.float64))
+    torch.testing.assert_close(
+        path.norm(dim=1), torch.full((1001,), float(length), dtype=torch.float64)
+    )
     omega = torch.acos(torch.nn.functional.cosine_similarity(a, b, dim=0))
     assert path_length(path) == pytest.approx(length * omega.item(), rel=1e-5)
     assert path_length(lerp(a, b, T)) == pytest.approx((b - a).norm().item())
@@ -78,7 +82,9 @@ def test_slerp_has_constant_angular_speed_and_a_norm_between_those_of_its_ends(r
     path = slerp(a, b, T.double())
     steps = angles(path)
     torch.testing.assert_close(steps, steps.mean().expand(10))
-    torch.testing.assert_close(path.norm(dim=1), lerp(a.norm()[None], b.norm()[None], T)[:, 0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        path.norm(dim=1), lerp(a.norm()[None], b.norm()[None], T)[:, 0], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_lerp_between_orthogonal_codes_of_one_length_is_root_two_shorter_in_the_middle():
@@ -98,7 +104,9 @@ def test_slerp_between_parallel_codes_is_lerp(dim, factor):
 def test_slerp_between_nearly_parallel_codes_stays_close_to_lerp(dtype):
     a, b = codes(64, dtype)
     for tiny in (1e-4, 1e-6, 1e-8, 1e-12):
-        torch.testing.assert_close(slerp(a, a + tiny * b, T), lerp(a, a + tiny * b, T), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            slerp(a, a + tiny * b, T), lerp(a, a + tiny * b, T), rtol=1e-6, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("dim", [2, 3, 64])
@@ -108,7 +116,9 @@ def test_slerp_between_opposite_codes_takes_half_a_great_circle(dim, nudge):
     b = -a + nudge * c
     path = slerp(a, b, T)
     torch.testing.assert_close(path.norm(dim=1), a.norm().expand(11), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(angles(path), torch.full((10,), torch.pi / 10, dtype=torch.float64), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        angles(path), torch.full((10,), torch.pi / 10, dtype=torch.float64), rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(path[-1], b)
     assert (path[5] @ a).abs() < 1e-4 * a.norm() ** 2  # half way it is at right angles
 
@@ -151,7 +161,9 @@ def test_each_cell_of_the_grid_holds_its_share_of_the_prior():
     n, draws = 5, torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0))
     shares = norm.cdf(normal_grid(n)[0, :, 0].numpy())
     edges = norm.ppf((shares[1:] + shares[:-1]) / 2)
-    counts = torch.histogramdd(draws, bins=[torch.tensor([-9, *edges, 9], dtype=torch.float32)] * 2).hist / len(draws)
+    counts = torch.histogramdd(
+        draws, bins=[torch.tensor([-9, *edges, 9], dtype=torch.float32)] * 2
+    ).hist / len(draws)
     assert (counts - 1 / n**2).abs().max() < 0.004  # 6 standard errors
 
 

@@ -39,7 +39,9 @@ def test_neither_depends_on_where_the_codes_are_or_how_they_are_turned():
 
 
 def test_no_code_votes_for_itself():
-    mu = torch.arange(40.0)[:, None]  # alternating labels on a line: the nearest other code mostly has the other label
+    mu = torch.arange(40.0)[
+        :, None
+    ]  # alternating labels on a line: the nearest other code mostly has the other label
     labels = torch.arange(40) % 2
     assert knn_accuracy(mu, labels, k=1) < 0.5
 
@@ -80,6 +82,8 @@ def test_rank_correlation_is_taken_within_the_classes():
     labels = torch.arange(400) % 2
     factor = torch.rand(400, generator=torch.Generator().manual_seed(0))
     chance = torch.rand(400, generator=torch.Generator().manual_seed(1))
-    mu = torch.stack([factor.exp(), -factor, chance], dim=1) + 10 * labels[:, None]  # monotone within a class, moved between them
+    mu = (
+        torch.stack([factor.exp(), -factor, chance], dim=1) + 10 * labels[:, None]
+    )  # monotone within a class, moved between them
     held, inverse, none = rank_correlations(mu, factor + 10 * labels, labels)
     assert held == pytest.approx(1) and inverse == pytest.approx(-1) and abs(none) < 0.2

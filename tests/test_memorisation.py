@@ -8,7 +8,9 @@ from labkit.metrics.pixels import nearest
 
 
 def pictures(n, seed):
-    return torch.randint(0, 256, (n, 1, 5, 5), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (n, 1, 5, 5), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
+    )
 
 
 TRAIN, TEST = pictures(500, 0), pictures(400, 1)
@@ -29,7 +31,9 @@ def test_copies_are_all_found():
 def test_a_tenth_of_copies_shows_as_a_tenth():
     mixed = torch.cat([TRAIN[:40], pictures(360, 3)])
     found = memorisation(nearest(mixed, TRAIN)[0], BASELINE)
-    assert found["copies"] == pytest.approx(0.1, abs=0.03) and found["closer"] == pytest.approx(0.55, abs=0.06)
+    assert found["copies"] == pytest.approx(0.1, abs=0.03) and found["closer"] == pytest.approx(
+        0.55, abs=0.06
+    )
 
 
 def test_closer_is_the_share_of_pairs_with_ties_halved():
@@ -38,7 +42,9 @@ def test_closer_is_the_share_of_pairs_with_ties_halved():
     assert memorisation(test, test, quantile=0.5)["closer"] == 0.5
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(0), torch.zeros(3, 2), torch.tensor([float("nan")]), torch.tensor([-1.0])])
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(0), torch.zeros(3, 2), torch.tensor([float("nan")]), torch.tensor([-1.0])]
+)
 def test_what_is_no_distance_is_refused(bad):
     with pytest.raises(ValueError, match=r"distances of generated images as \(N,\)"):
         memorisation(bad, BASELINE)

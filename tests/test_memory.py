@@ -19,4 +19,9 @@ def test_signal_and_noise_of_equal_variance_explain_a_half_whatever_the_scale():
     signal = 2.0 * labels - 1  # variance 1
     noisy = (signal + torch.randn(20_000))[:, None]
     assert variance_explained(noisy, labels).item() == pytest.approx(0.5, abs=0.02)
-    torch.testing.assert_close(variance_explained(noisy * 100 + 5, labels), variance_explained(noisy, labels), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        variance_explained(noisy * 100 + 5, labels),
+        variance_explained(noisy, labels),
+        atol=1e-4,
+        rtol=0,
+    )

@@ -28,13 +28,17 @@ def test_the_two_splits_share_nothing_and_miss_nothing(length):
 def test_about_a_fifth_is_held_out_and_every_digit_is_asked_for():
     digits = enumerate_all(9, "held_out")
     assert len(digits) / 10**5 == pytest.approx(0.2, abs=0.01)
-    assert (targets(digits).bincount(minlength=10) / len(digits)).allclose(torch.tensor(0.1), atol=0.01)
+    assert (targets(digits).bincount(minlength=10) / len(digits)).allclose(
+        torch.tensor(0.1), atol=0.01
+    )
 
 
 def test_the_same_generator_gives_the_same_palindromes_and_the_global_one_is_left_alone():
     before = torch.get_rng_state()
     assert torch.equal(sample(9, 20, "train", generator(4)), sample(9, 20, "train", generator(4)))
-    assert not torch.equal(sample(9, 20, "train", generator(4)), sample(9, 20, "train", generator(5)))
+    assert not torch.equal(
+        sample(9, 20, "train", generator(4)), sample(9, 20, "train", generator(5))
+    )
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -51,12 +55,17 @@ def test_inputs_never_show_the_last_digit():
 
 def test_standardised_digits_have_mean_0_and_variance_1():
     x = inputs(torch.arange(10).repeat(2, 1).T, "standardised")
-    assert x.mean().item() == pytest.approx(0, abs=1e-6) and x.var(unbiased=False).item() == pytest.approx(1, abs=1e-6)
+    assert x.mean().item() == pytest.approx(0, abs=1e-6) and x.var(
+        unbiased=False
+    ).item() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("length", [-1, 0, 1])
 def test_too_short_a_length_is_refused(length):
-    for make in (lambda: sample(3, length, "train", generator()), lambda: enumerate_all(length, "train")):
+    for make in (
+        lambda: sample(3, length, "train", generator()),
+        lambda: enumerate_all(length, "train"),
+    ):
         with pytest.raises(ValueError, match="T >= 2"):
             make()
 

@@ -35,21 +35,33 @@ def test_great_circles_in_many_dimensions_turn_by_a_right_angle():
 
 def test_steps_of_another_size_measure_the_same():
     bent = lambda z: torch.sigmoid(z @ torch.linspace(-1, 1, 32).reshape(4, 8))[:, None, None]  # noqa: E731
-    lengths = [perceptual_path_length(bent, flat, 4, n=500, epsilon=e)[0] for e in (1e-2, 1e-3, 1e-4)]
+    lengths = [
+        perceptual_path_length(bent, flat, 4, n=500, epsilon=e)[0] for e in (1e-2, 1e-3, 1e-4)
+    ]
     assert lengths == pytest.approx([lengths[1]] * 3, rel=0.02)
 
 
 def test_a_steeper_decoder_has_longer_paths_and_a_constant_one_none():
-    lengths = [perceptual_path_length(lambda z, s=s: torch.sigmoid(s * z)[:, None, None], flat, 8, n=500)[0] for s in (0.0, 1.0, 5.0)]
+    lengths = [
+        perceptual_path_length(lambda z, s=s: torch.sigmoid(s * z)[:, None, None], flat, 8, n=500)[
+            0
+        ]
+        for s in (0.0, 1.0, 5.0)
+    ]
     assert lengths[0] == 0 < 2 * lengths[1] < lengths[2]
 
 
 def test_it_is_repeatable_and_does_not_depend_on_the_batches():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        decoder, reader = nn.Sequential(nn.Linear(5, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))), Reader().eval()
+        decoder, reader = (
+            nn.Sequential(nn.Linear(5, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))),
+            Reader().eval(),
+        )
     first = perceptual_path_length(decoder, reader.features, 5, n=30, epsilon=1e-2)
-    assert perceptual_path_length(decoder, reader.features, 5, n=30, epsilon=1e-2, batch_size=7) == pytest.approx(first, rel=1e-3)
+    assert perceptual_path_length(
+        decoder, reader.features, 5, n=30, epsilon=1e-2, batch_size=7
+    ) == pytest.approx(first, rel=1e-3)
     assert perceptual_path_length(decoder, reader.features, 5, n=30, epsilon=1e-2, seed=1) != first
 
 
@@ -68,4 +80,6 @@ def test_what_cannot_be_measured_is_refused(draw, reason):
 
 def test_features_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="10 of 10 path lengths are not finite"):
-        perceptual_path_length(linear(torch.eye(4)), lambda images: flat(images) * torch.inf, 4, n=10)
+        perceptual_path_length(
+            linear(torch.eye(4)), lambda images: flat(images) * torch.inf, 4, n=10
+        )

@@ -1,4 +1,6 @@
-"""Folders and archives of photographs: any size and mode, broken files named, nothing outside the archive, a split that stays."""
+"""Folders and archives of photographs: any size and mode, broken files named, nothing outside the
+archive, a split that stays.
+"""
 
 import io
 import tarfile
@@ -23,7 +25,10 @@ def encoded(image, kind="PNG", **options):
 @pytest.fixture(scope="module")
 def pictures():
     """Name → bytes of N one-coloured images, each of its own colour, in two folders."""
-    return {f"{k % 2}/{k:03}.png": encoded(Image.new("RGB", (9, 9), (k, 2 * k, 255 - k))) for k in range(N)}
+    return {
+        f"{k % 2}/{k:03}.png": encoded(Image.new("RGB", (9, 9), (k, 2 * k, 255 - k)))
+        for k in range(N)
+    }
 
 
 def write_folder(place, files):
@@ -34,7 +39,9 @@ def write_folder(place, files):
 
 
 def write_archive(place, files):
-    """A .zip, .tar or .tar.gz with the folder cats/ in it; entries in reversed order, which must not matter."""
+    """A .zip, .tar or .tar.gz with the folder cats/ in it; entries in reversed order, which must
+    not matter.
+    """
     if place.suffix == ".zip":
         with zipfile.ZipFile(place, "w") as archive:
             for name, content in reversed(files.items()):
@@ -56,7 +63,9 @@ def test_folder_and_archive_give_the_same_tensors_and_split(tmp_path, pictures, 
     folder = photos.read(write_folder(tmp_path / "cats", pictures))
     packed = photos.read(write_archive(tmp_path / archive, pictures))
     assert folder["images"].shape == (N, 3, 64, 64) and folder["images"].dtype == torch.uint8
-    assert torch.equal(folder["images"], packed["images"]) and torch.equal(folder["held_out"], packed["held_out"])
+    assert torch.equal(folder["images"], packed["images"]) and torch.equal(
+        folder["held_out"], packed["held_out"]
+    )
     assert folder["broken"] == packed["broken"] == []
 
 
@@ -64,7 +73,12 @@ def test_folder_and_archive_give_the_same_tensors_and_split(tmp_path, pictures, 
 
 
 def animated():
-    return encoded(Image.new("RGB", (70, 70), RED), "GIF", save_all=True, append_images=[Image.new("RGB", (70, 70), BLUE)])
+    return encoded(
+        Image.new("RGB", (70, 70), RED),
+        "GIF",
+        save_all=True,
+        append_images=[Image.new("RGB", (70, 70), BLUE)],
+    )
 
 
 def palette_with_transparency():
@@ -84,7 +98,10 @@ ONE_COLOUR = {  # what is in the file → the colour that the tensor must have
     "palette, transparent": (palette_with_transparency(), WHITE),
     "CMYK": (encoded(Image.new("CMYK", (80, 90), (0, 255, 255, 0)), "TIFF"), RED),
     "1 bit": (encoded(Image.new("1", (80, 90), 1)), WHITE),
-    "16 bits, scaled and not clipped": (encoded(Image.new("I;16", (80, 90), 100 * 257)), (100, 100, 100)),
+    "16 bits, scaled and not clipped": (
+        encoded(Image.new("I;16", (80, 90), 100 * 257)),
+        (100, 100, 100),
+    ),
     "first frame of an animation": (animated(), RED),
     "one pixel": (encoded(Image.new("RGB", (1, 1), GREEN)), GREEN),
     "very wide": (encoded(Image.new("RGB", (3000, 2), GREEN)), GREEN),
@@ -127,7 +144,11 @@ def half(content):
 
 def noise(side=64):
     generator = torch.Generator().manual_seed(0)
-    return Image.frombytes("RGB", (side, side), bytes(torch.randint(256, (3 * side * side,), generator=generator).tolist()))
+    return Image.frombytes(
+        "RGB",
+        (side, side),
+        bytes(torch.randint(256, (3 * side * side,), generator=generator).tolist()),
+    )
 
 
 BAD_FILES = {
@@ -139,9 +160,14 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("place", ["cats", *ARCHIVES])
-def test_broken_files_among_good_ones_are_counted_and_named(tmp_path, data_home, monkeypatch, capsys, pictures, place):
+def test_broken_files_among_good_ones_are_counted_and_named(
+    tmp_path, data_home, monkeypatch, capsys, pictures, place
+):
     write = write_folder if place == "cats" else write_archive
-    write(tmp_path / "photos" / place if place == "cats" else _folder(tmp_path / "photos") / place, {**pictures, **BAD_FILES})
+    write(
+        tmp_path / "photos" / place if place == "cats" else _folder(tmp_path / "photos") / place,
+        {**pictures, **BAD_FILES},
+    )
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "photos"))
     found = load("cats")
     assert len(found.train) + len(found.test) == N
@@ -159,10 +185,18 @@ def test_of_exact_copies_the_first_name_stays(tmp_path, data_home, monkeypatch, 
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     write_folder(
         tmp_path / "cats",
-        {**pictures, "2/copy.png": pictures["0/000.png"], "2/copy.bmp": encoded(Image.new("RGB", (9, 9), (1, 2, 254)), "BMP")},
+        {
+            **pictures,
+            "2/copy.png": pictures["0/000.png"],
+            "2/copy.bmp": encoded(Image.new("RGB", (9, 9), (1, 2, 254)), "BMP"),
+        },
     )
     found = load("cats")
-    assert len(torch.cat([found.train, found.test]).unique(dim=0)) == len(found.train) + len(found.test) == N
+    assert (
+        len(torch.cat([found.train, found.test]).unique(dim=0))
+        == len(found.train) + len(found.test)
+        == N
+    )
     assert "left out 2 exact copies of other images, e.g. 2/copy.bmp" in capsys.readouterr().out
 
 
@@ -180,7 +214,11 @@ def test_hidden_files_and_other_files_are_no_images(tmp_path, pictures):
 
 @pytest.mark.parametrize(
     ("n", "bad", "message"),
-    [(0, 0, "has 0 different readable images"), (99, 0, "has 99 different readable images"), (99, 1, "1 unreadable ones, e.g. bad-0.jpg")],
+    [
+        (0, 0, "has 0 different readable images"),
+        (99, 0, "has 99 different readable images"),
+        (99, 1, "1 unreadable ones, e.g. bad-0.jpg"),
+    ],
 )
 @pytest.mark.parametrize("write", [write_folder, write_archive])
 def test_too_few_images_is_an_error_with_the_remedy(tmp_path, pictures, write, n, bad, message):
@@ -188,7 +226,9 @@ def test_too_few_images_is_an_error_with_the_remedy(tmp_path, pictures, write, n
     if write is write_folder:
         place.mkdir()
     write(place, dict(list(pictures.items())[:n]) | {f"bad-{k}.jpg": b"" for k in range(bad)})
-    with pytest.raises(ValueError, match=r"expected at least 100 .*Add images or move .* away") as caught:
+    with pytest.raises(
+        ValueError, match=r"expected at least 100 .*Add images or move .* away"
+    ) as caught:
         photos.read(place)
     said = str(caught.value).replace("cats/bad", "bad")
     assert message in said and str(place) in said
@@ -202,7 +242,10 @@ def test_an_empty_cats_folder_is_an_error_and_not_the_next_rung(tmp_path, data_h
 
 
 @pytest.mark.parametrize("archive", ARCHIVES)
-@pytest.mark.parametrize("name", ["../../outside.png", "../../../outside.txt", "/outside/absolute.png", "..\\..\\outside.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["../../outside.png", "../../../outside.txt", "/outside/absolute.png", "..\\..\\outside.png"],
+)
 def test_an_archive_that_leads_out_of_itself_is_refused(tmp_path, pictures, archive, name):
     place = tmp_path / archive
     files = {**pictures, "evil": pictures["0/000.png"]}
@@ -216,13 +259,16 @@ def test_an_archive_that_leads_out_of_itself_is_refused(tmp_path, pictures, arch
                 info = tarfile.TarInfo(name if key == "evil" else key)
                 info.size = len(content)
                 packed.addfile(info, io.BytesIO(content))
-    with pytest.raises(ValueError, match=r"leads out of the archive; expected plain relative paths") as caught:
+    with pytest.raises(
+        ValueError, match=r"leads out of the archive; expected plain relative paths"
+    ) as caught:
         photos.read(place)
     assert str(place) in str(caught.value) and "outside" in str(caught.value)
     assert list(tmp_path.iterdir()) == [place]  # nothing was unpacked
 
 
-# A tar is blocks of 512 bytes: of each file here one header and one block. Cut inside either, and between two files.
+# A tar is blocks of 512 bytes: of each file here one header and one block. Cut inside either, and
+# between two files.
 CUTS = [
     ("cats.tar", 20 * 1024 + 512 + 40),
     ("cats.tar", 20 * 1024 + 40),
@@ -238,7 +284,9 @@ def test_a_truncated_archive_is_never_taken_for_a_whole_one(tmp_path, pictures, 
     place = write_archive(tmp_path / archive, pictures)
     assert kept < place.stat().st_size
     place.write_bytes(place.read_bytes()[:kept])
-    with pytest.raises(ValueError, match="expected a whole archive of images. Copy or download it again") as caught:
+    with pytest.raises(
+        ValueError, match="expected a whole archive of images. Copy or download it again"
+    ) as caught:
         photos.read(place)
     assert str(place) in str(caught.value)
 
@@ -250,27 +298,42 @@ def test_the_split_is_a_tenth_and_no_image_moves_when_others_come():
     names = [f"cat_{k}.jpg" for k in range(5000)]
     held_out = [name for name in names if photos.is_held_out(name)]
     assert 0.08 < len(held_out) / len(names) < 0.12
-    assert all(photos.is_held_out(f"cats/more/{name}") for name in held_out)  # wherever the folder lies
+    assert all(
+        photos.is_held_out(f"cats/more/{name}") for name in held_out
+    )  # wherever the folder lies
 
 
-def test_train_and_test_share_no_image_and_stay_when_images_are_added(tmp_path, data_home, monkeypatch, pictures):
+def test_train_and_test_share_no_image_and_stay_when_images_are_added(
+    tmp_path, data_home, monkeypatch, pictures
+):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
     write_folder(tmp_path / "cats", pictures)
     before = load("cats")
-    write_folder(tmp_path / "cats", {f"new/{k}.png": encoded(Image.new("RGB", (5, 5), (k, 0, 0))) for k in range(40)})
+    write_folder(
+        tmp_path / "cats",
+        {f"new/{k}.png": encoded(Image.new("RGB", (5, 5), (k, 0, 0))) for k in range(40)},
+    )
     after = load("cats")
 
     def colours(images):
         return {tuple(colour) for colour in images[:, :, 0, 0].tolist()}
 
     assert not colours(before.train) & colours(before.test) and colours(before.test)
-    assert colours(before.train) <= colours(after.train) and colours(before.test) <= colours(after.test)
+    assert colours(before.train) <= colours(after.train) and colours(before.test) <= colours(
+        after.test
+    )
     assert len(after.train) + len(after.test) == N + 40
-    assert after.classes == ["cat"] and not after.train_labels.any() and len(after.test_labels) == len(after.test)
+    assert (
+        after.classes == ["cat"]
+        and not after.train_labels.any()
+        and len(after.test_labels) == len(after.test)
+    )
 
 
 @pytest.mark.parametrize("place", ["cats", "cats.zip"])
-def test_the_second_load_reads_the_cache_until_something_changes(tmp_path, data_home, monkeypatch, pictures, place):
+def test_the_second_load_reads_the_cache_until_something_changes(
+    tmp_path, data_home, monkeypatch, pictures, place
+):
     given = _folder(tmp_path / "given")
     write = write_folder if place == "cats" else write_archive
     monkeypatch.setenv("LABKIT_DATA", str(given))

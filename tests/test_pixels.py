@@ -7,7 +7,9 @@ from labkit.metrics import pixels
 
 
 def noise(n: int, seed: int = 0, size: int = 6) -> torch.Tensor:
-    return torch.randint(0, 256, (n, 1, size, size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (n, 1, size, size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
+    )
 
 
 def test_statistics_are_those_of_the_pixels():
@@ -41,7 +43,10 @@ def test_copies_are_found_and_near_copies_are_not():
 
 
 def test_black_and_white_are_one_apart():
-    black, white = torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    black, white = (
+        torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
+        torch.full((1, 3, 4, 4), 255, dtype=torch.uint8),
+    )
     assert pixels.rms_distances(black, torch.cat([black, white])).tolist() == [[0.0, 1.0]]
 
 
@@ -49,7 +54,12 @@ def test_black_and_white_are_one_apart():
 def test_nearest_is_the_smallest_of_all_distances(batch_size):
     queries, references = noise(9, seed=1), noise(33)
     distances, indices = pixels.nearest(queries, references, batch_size)
-    everything = ((queries[:, None].double() - references[None].double()) / 255).square().mean((2, 3, 4)).sqrt()
+    everything = (
+        ((queries[:, None].double() - references[None].double()) / 255)
+        .square()
+        .mean((2, 3, 4))
+        .sqrt()
+    )
     assert torch.equal(indices, everything.argmin(1))
     torch.testing.assert_close(distances.double(), everything.amin(1), atol=1e-5, rtol=1e-4)
 
@@ -58,7 +68,10 @@ def test_pairs_across_classes_ignore_twins_within_a_class():
     images, labels = noise(30), torch.arange(30) % 3
     images[3] = images[0]  # same class
     images[10], images[20] = images[0], images[0]
-    images[10, 0, 0, 0], images[20, 0, :2] = 0, 0  # a near twin in class 1 and a less near one in class 2
+    images[10, 0, 0, 0], images[20, 0, :2] = (
+        0,
+        0,
+    )  # a near twin in class 1 and a less near one in class 2
     pairs, distances = pixels.closest_across(images, labels, 2)
     assert sorted(pairs[0].tolist())[1] == 10 and labels[pairs[0]].tolist() == [0, 1]
     assert torch.equal(distances, distances.sort().values)

@@ -16,7 +16,12 @@ def pixels(picture):
 
 def test_a_drawn_figure_becomes_smaller_and_stays_what_it_was():
     figure, ax = plt.subplots(figsize=(4, 3))
-    ax.scatter(*torch.randn(2, 500, generator=torch.Generator().manual_seed(0)), alpha=0.5, c=np.arange(500) % 5, cmap="viridis")
+    ax.scatter(
+        *torch.randn(2, 500, generator=torch.Generator().manual_seed(0)),
+        alpha=0.5,
+        c=np.arange(500) % 5,
+        cmap="viridis",
+    )
     whole = plots.png(figure)
     small = plots.fewer_bytes(whole)
     assert len(small) < 0.6 * len(whole)
@@ -26,7 +31,9 @@ def test_a_drawn_figure_becomes_smaller_and_stays_what_it_was():
 def test_a_photograph_keeps_its_colours_in_a_fraction_of_the_bytes():
     y, x = np.mgrid[0:300, 0:300] / 300  # smooth, in very many colours
     picture = np.stack([255 * x, 255 * y, 255 * (1 - x * y)], -1).astype(np.uint8)
-    picture += np.random.default_rng(0).integers(0, 6, picture.shape, dtype=np.uint8) * (picture < 250)
+    picture += np.random.default_rng(0).integers(0, 6, picture.shape, dtype=np.uint8) * (
+        picture < 250
+    )
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="png")
     small = plots.fewer_bytes(buffer.getvalue())
@@ -43,7 +50,10 @@ def test_a_figure_is_shown_as_what_it_is(monkeypatch):
         plots.show(figure, "what it shows")
     for (data, more), kind in zip(shown[::2], ("png", "jpeg"), strict=True):
         assert Image.open(io.BytesIO(data[f"image/{kind}"])).format == kind.upper()
-        assert more["metadata"] == {f"image/{kind}": {"alt": "what it shows"}} and data["text/plain"] == "what it shows"
+        assert (
+            more["metadata"] == {f"image/{kind}": {"alt": "what it shows"}}
+            and data["text/plain"] == "what it shows"
+        )
 
 
 def test_what_is_transparent_becomes_white():
@@ -68,7 +78,9 @@ def test_an_attention_map_names_what_was_read_and_written():
     _, ax = plt.subplots()
     plots.attention_map(weights, " 3-12", " -9", ax)
     assert np.array_equal(ax.images[0].get_array(), weights)
-    assert [t.get_text() for t in ax.get_xticklabels()] == list("␣3-12") and [t.get_text() for t in ax.get_yticklabels()] == list("␣-9")
+    assert [t.get_text() for t in ax.get_xticklabels()] == list("␣3-12") and [
+        t.get_text() for t in ax.get_yticklabels()
+    ] == list("␣-9")
     plt.close()
 
 

@@ -1,4 +1,6 @@
-"""Precision, recall, density and coverage against their definitions, the reference code, and what identical distributions must score."""
+"""Precision, recall, density and coverage against their definitions, the reference code, and what
+identical distributions must score.
+"""
 
 import contextlib
 import io
@@ -10,7 +12,11 @@ from labkit.metrics.prdc import expected_coverage, prdc
 
 
 def draws(n, d, seed, shift=0.0, scale=1.0):
-    return scale * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
+    return (
+        scale
+        * torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        + shift
+    )
 
 
 def by_definition(real, fake, k):
@@ -19,7 +25,10 @@ def by_definition(real, fake, k):
     def ball(points, i):
         return sorted((points[i] - p).norm().item() for j, p in enumerate(points) if j != i)[k - 1]
 
-    real_balls, fake_balls = [ball(real, i) for i in range(len(real))], [ball(fake, j) for j in range(len(fake))]
+    real_balls, fake_balls = (
+        [ball(real, i) for i in range(len(real))],
+        [ball(fake, j) for j in range(len(fake))],
+    )
     near = (real[:, None] - fake[None]).norm(dim=2)
     inside = near < torch.tensor(real_balls)[:, None]
     return {
@@ -49,12 +58,16 @@ def test_it_agrees_with_the_reference_code():
 def test_one_distribution_has_density_1_and_the_expected_coverage(n, m, d):
     scores = [prdc(draws(n, d, s), draws(m, d, 100 + s)) for s in range(6)]
     density, coverage = (sum(s[name] for s in scores) / 6 for name in ("density", "coverage"))
-    assert density == pytest.approx(1, abs=0.06) and coverage == pytest.approx(expected_coverage(n, m), abs=0.015)
+    assert density == pytest.approx(1, abs=0.06) and coverage == pytest.approx(
+        expected_coverage(n, m), abs=0.015
+    )
 
 
 def test_expected_coverage_of_equal_numbers():
     assert expected_coverage(10**6, 10**6) == pytest.approx(1 - 2**-5, abs=1e-5)
-    assert expected_coverage(2, 1, k=1) == pytest.approx(0.5)  # of two others, real or generated, one is nearer
+    assert expected_coverage(2, 1, k=1) == pytest.approx(
+        0.5
+    )  # of two others, real or generated, one is nearer
 
 
 def test_a_model_of_one_mode_is_precise_and_covers_little():
@@ -69,7 +82,9 @@ def test_a_model_that_draws_noise_besides_covers_all_and_is_not_precise():
 
 
 def test_an_outlier_inflates_precision_and_density_less():
-    real = torch.cat([draws(200, 2, 0), torch.full((1, 2), 30.0)])  # its ball reaches back to the others
+    real = torch.cat(
+        [draws(200, 2, 0), torch.full((1, 2), 30.0)]
+    )  # its ball reaches back to the others
     scores = prdc(real, draws(200, 2, 1, shift=12))
     assert scores["precision"] > 0.9 and scores["density"] < 0.3
 

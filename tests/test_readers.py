@@ -1,4 +1,6 @@
-"""The reader of the 13 symbols: trained on train pictures alone, it reads test ones, signs and smudged blanks among them."""
+"""The reader of the 13 symbols: trained on train pictures alone, it reads test ones, signs and
+smudged blanks among them.
+"""
 
 import pytest
 import torch
@@ -16,12 +18,23 @@ from labkit.training.readers import symbol_accuracy, train_symbols_reader
 @pytest.fixture(scope="module")
 def digits():
     train, test = synthetic.digits(3000, seed=0), synthetic.digits(1000, seed=1)
-    return ImageSet("mnist", "MNIST stand-in", STAND_IN, train.images, test.images, train.labels, test.labels, DIGITS)
+    return ImageSet(
+        "mnist",
+        "MNIST stand-in",
+        STAND_IN,
+        train.images,
+        test.images,
+        train.labels,
+        test.labels,
+        DIGITS,
+    )
 
 
 @pytest.fixture(scope="module")
 def reader(digits):
-    return train_symbols_reader(glyphs(digits, "train"), images=6_000, epochs=1, shift_by=1, batch_size=64, lr=3e-3)
+    return train_symbols_reader(
+        glyphs(digits, "train"), images=6_000, epochs=1, shift_by=1, batch_size=64, lr=3e-3
+    )
 
 
 def test_it_reads_test_pictures_of_every_symbol(reader, digits):
@@ -31,7 +44,12 @@ def test_it_reads_test_pictures_of_every_symbol(reader, digits):
 
 
 def test_a_faint_blank_is_still_a_blank(reader):
-    assert (predict(reader, torch.arange(0, 13, 3).byte()[:, None, None, None].expand(-1, 1, 28, 28)).argmax(1) == BLANK).all()
+    assert (
+        predict(
+            reader, torch.arange(0, 13, 3).byte()[:, None, None, None].expand(-1, 1, 28, 28)
+        ).argmax(1)
+        == BLANK
+    ).all()
 
 
 def test_it_is_frozen(reader):
@@ -40,8 +58,14 @@ def test_it_is_frozen(reader):
 
 def test_its_ceiling_is_what_it_reads_of_whole_queries(reader, digits):
     bank, tokens = glyphs(digits, "test"), all_queries().tokens()[::21]
-    read = predict(reader, draw(tokens, bank, torch.Generator().manual_seed(0)).flatten(0, 1)).argmax(1).view(tokens.shape)
-    assert (read == tokens).all(1).double().mean().item() == pytest.approx(ceiling(symbol_accuracy(reader, bank), tokens), abs=0.04)
+    read = (
+        predict(reader, draw(tokens, bank, torch.Generator().manual_seed(0)).flatten(0, 1))
+        .argmax(1)
+        .view(tokens.shape)
+    )
+    assert (read == tokens).all(1).double().mean().item() == pytest.approx(
+        ceiling(symbol_accuracy(reader, bank), tokens), abs=0.04
+    )
 
 
 def test_the_shipped_one_reads_the_stand_in_signs_and_blanks(digits):

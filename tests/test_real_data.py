@@ -1,4 +1,6 @@
-"""With the real images: counts, sources, and how far reading learned on the stand-ins carries over to them, and back."""
+"""With the real images: counts, sources, and how far reading learned on the stand-ins carries over
+to them, and back.
+"""
 
 import os
 
@@ -17,7 +19,10 @@ from labkit.training.vae import evaluate
 
 pytestmark = [
     pytest.mark.realdata,
-    pytest.mark.skipif(not os.environ.get("LABKIT_DATA"), reason="needs the real images: set LABKIT_DATA to a folder that has them"),
+    pytest.mark.skipif(
+        not os.environ.get("LABKIT_DATA"),
+        reason="needs the real images: set LABKIT_DATA to a folder that has them",
+    ),
 ]
 
 
@@ -35,7 +40,9 @@ def stand_in():
 
 @pytest.fixture(scope="module")
 def read_after():
-    """A function: accuracy on `test`'s test images of a Reader that saw the 60,000 training images of `train` once."""
+    """A function: accuracy on `test`'s test images of a Reader that saw the 60,000 training images
+    of `train` once.
+    """
 
     def measure(train, test):
         torch.manual_seed(0)
@@ -55,7 +62,18 @@ def test_the_sets_have_their_published_counts(real, name):
 
 def test_fashion_mnist_is_balanced_and_mnist_as_its_authors_say(real):
     assert real["fashion"].train_labels.bincount().tolist() == [6000] * 10
-    assert real["mnist"].train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert real["mnist"].train_labels.bincount().tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
 
 
 def test_cats_are_read_once_and_then_cached(real, monkeypatch):
@@ -67,20 +85,29 @@ def test_cats_are_read_once_and_then_cached(real, monkeypatch):
 def test_every_cat_is_either_kept_or_named(real):
     cats = real["cats"]
     place = photos.find(next(iter(images._roots()))[1], "cats")
-    content = torch.load(images.home() / "cache" / f"cats-{photos.fingerprint(place)}.pt", weights_only=True)
+    content = torch.load(
+        images.home() / "cache" / f"cats-{photos.fingerprint(place)}.pt", weights_only=True
+    )
     kept = len(cats.train) + len(cats.test)
     assert kept + len(content["broken"]) + len(content["copies"]) == 15_747
     assert 0.08 < len(cats.test) / kept < 0.12
 
 
 @pytest.mark.parametrize(
-    ("name", "on_real", "on_stand_in"),
-    [("mnist", 0.92, 0.97), ("fashion", 0.60, 0.75)],
+    ("name", "on_real", "on_stand_in"), [("mnist", 0.92, 0.97), ("fashion", 0.60, 0.75)]
 )
-def test_reading_carries_over_between_the_stand_ins_and_the_real_images(real, stand_in, read_after, name, on_real, on_stand_in):
-    assert len(stand_in[name].train) == 60_000 and len(stand_in[name].test) == 10_000 and stand_in[name].is_stand_in
+def test_reading_carries_over_between_the_stand_ins_and_the_real_images(
+    real, stand_in, read_after, name, on_real, on_stand_in
+):
+    assert (
+        len(stand_in[name].train) == 60_000
+        and len(stand_in[name].test) == 10_000
+        and stand_in[name].is_stand_in
+    )
     there, back = read_after(stand_in[name], real[name]), read_after(real[name], stand_in[name])
-    print(f"{name}: stand-in -> real {there:.4f} (bar {on_real}), real -> stand-in {back:.4f} (bar {on_stand_in})")
+    print(
+        f"{name}: stand-in -> real {there:.4f} (bar {on_real}), real -> stand-in {back:.4f} (bar {on_stand_in})"
+    )
     assert there >= on_real and back >= on_stand_in
 
 
@@ -88,19 +115,27 @@ def test_reading_carries_over_between_the_stand_ins_and_the_real_images(real, st
 def test_what_is_stated_of_the_shipped_weights_holds(real, name):
     found, reader, generator, vae = real[name], Reader(), Generator(), linear_vae(2)
     stated = weights.load(f"reader_{name}", reader)["measured"]
-    assert accuracy(reader, found.test, found.test_labels) == pytest.approx(stated["test_accuracy"], abs=3e-4)
+    assert accuracy(reader, found.test, found.test_labels) == pytest.approx(
+        stated["test_accuracy"], abs=3e-4
+    )
     stated = weights.load(f"gan_{name}", generator)["measured"]
     z = torch.randn(10_000, generator.latent_dim, generator=torch.Generator().manual_seed(2))
     measured = describe(reader, sample(generator, z), read(reader, found.test)[0])
     assert measured["frechet"] == pytest.approx(stated["frechet"], rel=0.03)
     assert measured["rarest"] == pytest.approx(stated["rarest"], abs=0.003)
     stated = weights.load(f"vae_{name}", vae)["measured"]
-    assert evaluate(vae, found.test).negative.mean().item() == pytest.approx(stated["test_negative_elbo"], abs=0.5)
+    assert evaluate(vae, found.test).negative.mean().item() == pytest.approx(
+        stated["test_negative_elbo"], abs=0.5
+    )
 
 
 def test_a_reader_trained_anew_is_as_good_as_the_shipped_one(real):
     digits, seed = real["mnist"], 7  # not the shipped one's
-    again = accuracy(readers.train_reader(digits, seed, **readers.RECIPES["mnist"]), digits.test, digits.test_labels)
+    again = accuracy(
+        readers.train_reader(digits, seed, **readers.RECIPES["mnist"]),
+        digits.test,
+        digits.test_labels,
+    )
     shipped = weights.load("reader_mnist", Reader())["measured"]["test_accuracy"]
     print(f"MNIST reader, seed {seed}: {again:.4f}, shipped {shipped:.4f}")
     assert abs(again - shipped) < readers.BAND
@@ -110,5 +145,9 @@ def test_what_is_stated_of_the_reader_of_symbols_holds(real):
     reader, bank = Reader(len(arithmetic.SYMBOLS)), arithmetic.glyphs(real["mnist"], "test")
     stated = weights.load("reader_symbols", reader)["measured"]
     for symbol, share in readers.symbol_accuracy(reader, bank).items():
-        assert share == pytest.approx(stated[f"test_accuracy {symbol.replace(' ', 'blank')}"], abs=3e-3)
-    assert accuracy(reader, bank.images, bank.labels) == pytest.approx(stated["test_accuracy"], abs=3e-4)
+        assert share == pytest.approx(
+            stated[f"test_accuracy {symbol.replace(' ', 'blank')}"], abs=3e-3
+        )
+    assert accuracy(reader, bank.images, bank.labels) == pytest.approx(
+        stated["test_accuracy"], abs=3e-4
+    )

@@ -28,7 +28,11 @@ def torch_lstm_like(ours):
 
 def test_parameters_have_the_papers_names_and_shapes():
     shapes = {name: tuple(p.shape) for name, p in LSTM(D, H, K).named_parameters()}
-    expected = {f"W_{g}x": (D, H) for g in "gifo"} | {f"W_{g}h": (H, H) for g in "gifo"} | {f"b_{g}": (H,) for g in "gifo"}
+    expected = (
+        {f"W_{g}x": (D, H) for g in "gifo"}
+        | {f"W_{g}h": (H, H) for g in "gifo"}
+        | {f"b_{g}": (H,) for g in "gifo"}
+    )
     assert shapes == expected | {"W_ph": (H, K), "b_p": (K,)}
     shapes = {name: tuple(p.shape) for name, p in VanillaRNN(D, H, K).named_parameters()}
     assert shapes == {"W_hx": (D, H), "W_hh": (H, H), "b_h": (H,), "W_ph": (H, K), "b_p": (K,)}
@@ -48,8 +52,12 @@ def test_lstm_with_copied_weights_gives_torchs_outputs_and_gradients(batch):
     for k, gate in enumerate("ifgo"):
         rows = slice(k * H, (k + 1) * H)
         for name, parameter in (("x", theirs.weight_ih_l0), ("h", theirs.weight_hh_l0)):
-            torch.testing.assert_close(getattr(ours, f"W_{gate}{name}").grad, parameter.grad[rows].T, atol=1e-5, rtol=0)
-        torch.testing.assert_close(getattr(ours, f"b_{gate}").grad, theirs.bias_ih_l0.grad[rows], atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                getattr(ours, f"W_{gate}{name}").grad, parameter.grad[rows].T, atol=1e-5, rtol=0
+            )
+        torch.testing.assert_close(
+            getattr(ours, f"b_{gate}").grad, theirs.bias_ih_l0.grad[rows], atol=1e-5, rtol=0
+        )
 
 
 def test_torchs_weights_copied_into_ours_give_the_same_outputs(batch):
@@ -109,7 +117,11 @@ def test_forget_bias_opens_the_gate_and_chrono_spreads_memories_over_the_length(
     assert (LSTM(D, H, K, forget_bias=3).b_f == 3).all()
     network = LSTM(D, 4000, K, forget_bias="chrono", max_length=50)
     spans = network.b_f.exp()  # u ~ U(1, 49)
-    assert 1 <= spans.min() < 3 and 47 < spans.max() <= 49 and spans.mean().item() == pytest.approx(25, abs=1)
+    assert (
+        1 <= spans.min() < 3
+        and 47 < spans.max() <= 49
+        and spans.mean().item() == pytest.approx(25, abs=1)
+    )
     assert torch.equal(network.b_i, -network.b_f)
     assert all(isinstance(p, torch.nn.Parameter) for p in network.parameters())
     for wrong in ("open", None):
@@ -131,15 +143,21 @@ def test_orthogonal_rnn_keeps_the_length_of_what_it_carries():
 
 
 def test_with_gates_cut_from_their_inputs_the_cell_gradient_is_the_product_of_forget_gates(batch):
-    """∂c_t/∂c_{t−1} = f_t is exact only where h does not feed back: then ‖∂L/∂c_t‖ shrinks by f at every step."""
+    """∂c_t/∂c_{t−1} = f_t is exact only where h does not feed back: then ‖∂L/∂c_t‖ shrinks by f at
+    every step.
+    """
     x, y = batch
     network = LSTM(D, H, K, forget_bias=math.log(0.8 / 0.2))  # σ(b_f) = 0.8
     for g in "gifo":
         torch.nn.init.zeros_(getattr(network, f"W_{g}h"))
     torch.nn.init.zeros_(network.W_fx)
     flow = gradient_flow(network, x, y)
-    torch.testing.assert_close(flow["forget product"], 0.8 ** torch.arange(T - 1, -1, -1.0), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(flow["dL/dc"] / flow["dL/dc"][-1], flow["forget product"], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        flow["forget product"], 0.8 ** torch.arange(T - 1, -1, -1.0), atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        flow["dL/dc"] / flow["dL/dc"][-1], flow["forget product"], atol=1e-5, rtol=1e-4
+    )
 
 
 def test_gradient_flow_matches_a_finite_difference():
@@ -151,5 +169,7 @@ def test_gradient_flow_matches_a_finite_difference():
     h = network.trace(x).h[:, -1].detach().requires_grad_()
     gradient = torch.autograd.grad(F.cross_entropy(network.read_out(h), y), h)[0]
     nudge = 1e-6 * gradient / gradient.norm()
-    change = F.cross_entropy(network.read_out(h + nudge), y) - F.cross_entropy(network.read_out(h - nudge), y)
+    change = F.cross_entropy(network.read_out(h + nudge), y) - F.cross_entropy(
+        network.read_out(h - nudge), y
+    )
     assert change.item() / 2e-6 == pytest.approx(flow[-1].item(), rel=1e-6)

@@ -18,14 +18,26 @@ def test_a_record_holds_what_was_measured_and_where(folder):
     content = json.loads((folder / "lab.json").read_text())
     assert content["metrics"] == {"accuracy": 0.5, "steps": 3}
     assert {"notebook", "profile", "data", "seed", "seconds", "torch", "device"} <= content.keys()
-    assert made.content == content and (content["data"], content["seed"], content["profile"]) == ("mnist (LABKIT_DATA)", 7, "smoke")
+    assert made.content == content and (content["data"], content["seed"], content["profile"]) == (
+        "mnist (LABKIT_DATA)",
+        7,
+        "smoke",
+    )
 
 
 def test_the_table_shows_every_claim_with_a_verdict_in_words_and_escapes_html(folder):
-    claims = [results.Claim("a<b", "1 %", "2 %", np.True_), results.Claim("c", "3", "4", None), results.Claim("d", "5", "6", "in part")]
+    claims = [
+        results.Claim("a<b", "1 %", "2 %", np.True_),
+        results.Claim("c", "3", "4", None),
+        results.Claim("d", "5", "6", "in part"),
+    ]
     made = results.record("lab", {}, data="none", seed=0, claims=claims)
     table = made._repr_html_()
-    assert [claim["verdict"] for claim in json.loads(made.path.read_text())["claims"]] == ["holds", "not tested in this profile", "in part"]
+    assert [claim["verdict"] for claim in json.loads(made.path.read_text())["claims"]] == [
+        "holds",
+        "not tested in this profile",
+        "in part",
+    ]
     assert "a&lt;b" in table and "a<b" not in table
     for words in ("holds", "not tested in this profile", "in part"):
         assert words in table and words in repr(made)

@@ -1,4 +1,6 @@
-"""The runner: every notebook gets its turn, its files and a true line in the summary, whatever happens to it."""
+"""The runner: every notebook gets its turn, its files and a true line in the summary, whatever
+happens to it.
+"""
 
 import errno
 import io
@@ -21,8 +23,10 @@ from labkit.__main__ import main
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = """import json, os, pathlib, sys
 metrics = {"accuracy": 0.99954, "python": sys.executable}
-record = {"notebook": "NAME", "profile": os.environ["LABKIT_PROFILE"], "data": "stand-in", "metrics": metrics}
-pathlib.Path(os.environ["LABKIT_RESULTS"], "NAME.json").write_text(json.dumps(record))"""
+record = {"notebook": "NAME", "profile": os.environ["LABKIT_PROFILE"], "data": "stand-in",
+"metrics": metrics} pathlib.Path(os.environ["LABKIT_RESULTS"],
+"NAME.json").write_text(json.dumps(record))
+"""
 LESSON = r"""# Gates
 [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/a/b)
 
@@ -39,8 +43,16 @@ fenced = "$x$"
 def notebook(folder: Path, stem: str, *cells: str) -> Path:
     """Writes a notebook with stale outputs: `cells` that begin with # are Markdown, NAME stands for its stem."""
     stale = [new_output("stream", name="stdout", text="of an earlier run\n")]
-    made = [new_markdown_cell(c) if c.startswith("#") else new_code_cell(c.replace("NAME", stem), outputs=stale) for c in cells]
-    metadata = {"kernelspec": {"name": "nobody-registered-this", "display_name": "", "language": "python"}, "widgets": {}}
+    made = [
+        new_markdown_cell(c)
+        if c.startswith("#")
+        else new_code_cell(c.replace("NAME", stem), outputs=stale)
+        for c in cells
+    ]
+    metadata = {
+        "kernelspec": {"name": "nobody-registered-this", "display_name": "", "language": "python"},
+        "widgets": {},
+    }
     nbformat.write(new_notebook(cells=made, metadata=metadata), folder / f"{stem}.ipynb")
     return folder / f"{stem}.ipynb"
 
@@ -59,7 +71,9 @@ def finished(tmp_path_factory):
         (out / f"{path.stem}.json").write_text('{"metrics": {"accuracy": 0.123}}')
     foreign = tmp_path_factory.mktemp("jupyter") / "kernels" / "python3"
     foreign.mkdir(parents=True)
-    (foreign / "kernel.json").write_text('{"argv": ["/another/venv/bin/python"], "display_name": "", "language": "python"}')
+    (foreign / "kernel.json").write_text(
+        '{"argv": ["/another/venv/bin/python"], "display_name": "", "language": "python"}'
+    )
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(foreign.parents[1]))
@@ -84,7 +98,9 @@ def test_a_good_notebook_leaves_its_files_and_its_record(finished):
     assert record["profile"] == "smoke"
     assert os.path.samefile(record["metrics"]["python"], sys.executable)
     assert nbformat.read(out / "00_good.ipynb", as_version=4).cells[2].execution_count == 2
-    assert "passed" in line_of(printed, "00_good") and "accuracy 0.9995" in line_of(printed, "00_good")
+    assert "passed" in line_of(printed, "00_good") and "accuracy 0.9995" in line_of(
+        printed, "00_good"
+    )
     assert 'href="00_good.html"' in (out / "summary.html").read_text()
 
 
@@ -100,7 +116,9 @@ def test_a_failure_is_named_by_notebook_cell_and_error_and_kept_as_far_as_it_cam
 def test_a_dead_kernel_and_a_broken_file_are_told_with_a_remedy(finished):
     _, _, printed = finished
     assert re.search(r"02_dies: failed: cell 1: the kernel died.*--profile smoke", printed)
-    assert re.search(r"04_broken: failed: .*04_broken.ipynb is not a readable notebook.*git checkout", printed)
+    assert re.search(
+        r"04_broken: failed: .*04_broken.ipynb is not a readable notebook.*git checkout", printed
+    )
 
 
 def test_a_record_of_an_earlier_run_never_passes_for_new(finished):
@@ -120,10 +138,16 @@ def test_pages_load_nothing_and_show_pictures_and_equations_offline(finished):
     _, out, _ = finished
     for page in out.glob("*.html"):
         text = page.read_text()
-        assert "<script" not in text and "<link" not in text and not re.search(r"""(src=["']|@import|url\(["']?)https?:""", text)
+        assert (
+            "<script" not in text
+            and "<link" not in text
+            and not re.search(r"""(src=["']|@import|url\(["']?)https?:""", text)
+        )
     text = (out / "00_good.html").read_text()
     assert 'src="data:image/png;base64,' in text and text.count("<math") == 2
-    assert "<mi>&</mi>" not in text and text.count("<mtr>") == 2, "the aligned equation has two rows"
+    assert "<mi>&</mi>" not in text and text.count("<mtr>") == 2, (
+        "the aligned equation has two rows"
+    )
     assert "priced at $5" in text and "$PATH" in text and "$x$" in text
     assert ">Open In Colab</a>" in text, "a badge of the web becomes its text"
 
@@ -136,11 +160,15 @@ def test_tex_that_cannot_be_drawn_stays_tex():
 def test_cell_times_of_an_earlier_run_are_the_forecast(finished, monkeypatch):
     _, out, _ = finished
     cells = nbformat.read(out / "00_good.ipynb", as_version=4).cells
-    assert set(runner.earlier_times(out / "00_good.ipynb")) == {cell.id for cell in cells if cell.cell_type == "code"}
+    assert set(runner.earlier_times(out / "00_good.ipynb")) == {
+        cell.id for cell in cells if cell.cell_type == "code"
+    }
     assert runner.earlier_times(out / "04_broken.ipynb") == {}
     now = 100.0
     monkeypatch.setattr(execute.time, "monotonic", lambda: now)
-    progress = execute.Progress("00", ["a", "b", "c"], {"a": 10.0, "b": 20.0, "c": 40.0}, io.StringIO())
+    progress = execute.Progress(
+        "00", ["a", "b", "c"], {"a": 10.0, "b": 20.0, "c": 40.0}, io.StringIO()
+    )
     progress.start_cell("b")
     now = 105.0
     assert progress.forecast() == 15 + 40
@@ -189,9 +217,13 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
     runner.save(tmp_path / "page.html", "old")
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(runner.RunError, match="No space left on device.*Free some space.*--out DIR"):
+    with pytest.raises(
+        runner.RunError, match="No space left on device.*Free some space.*--out DIR"
+    ):
         runner.save(tmp_path / "page.html", "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"] and (tmp_path / "page.html").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"] and (
+        tmp_path / "page.html"
+    ).read_text() == "old"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
@@ -199,10 +231,19 @@ def test_ctrl_c_ends_the_kernel_and_keeps_what_is_done(tmp_path):
     pid = tmp_path / "pid"
     sleep = f"import os, pathlib, time\npathlib.Path({str(tmp_path / 'part')!r}).write_text(str(os.getpid()))\n"
     sleep += f"os.replace({str(tmp_path / 'part')!r}, {str(pid)!r})\ntime.sleep(120)"
-    paths = [notebook(tmp_path, "00_stopped", "print('kept')", sleep), notebook(tmp_path, "01_later", RECORD)]
+    paths = [
+        notebook(tmp_path, "00_stopped", "print('kept')", sleep),
+        notebook(tmp_path, "01_later", RECORD),
+    ]
     code = "import sys; from pathlib import Path; from labkit.runner import run; "
     code += f"sys.exit(run([Path(p) for p in {[str(p) for p in paths]}], Path({str(tmp_path / 'out')!r}), 'smoke'))"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         for _ in range(600):
             if pid.exists() or process.poll() is not None:
@@ -214,8 +255,13 @@ def test_ctrl_c_ends_the_kernel_and_keeps_what_is_done(tmp_path):
         process.kill()
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
-    assert "interrupted" in line_of(printed, "00_stopped") and "not run" in line_of(printed, "01_later")
-    assert nbformat.read(tmp_path / "out" / "00_stopped.ipynb", as_version=4).cells[0].outputs[0].text == "kept\n"
+    assert "interrupted" in line_of(printed, "00_stopped") and "not run" in line_of(
+        printed, "01_later"
+    )
+    assert (
+        nbformat.read(tmp_path / "out" / "00_stopped.ipynb", as_version=4).cells[0].outputs[0].text
+        == "kept\n"
+    )
     assert "interrupted" in (tmp_path / "out" / "summary.html").read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)

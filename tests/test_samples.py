@@ -6,11 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.metrics.samples import describe, histogram, histogram_distance, histogram_table, modes_covered, read
+from labkit.metrics.samples import (
+    describe,
+    histogram,
+    histogram_distance,
+    histogram_table,
+    modes_covered,
+    read,
+)
 
 
 class Corner(nn.Module):
-    """Reads the class from the place of the brightest of the first ten pixels; features are those pixels."""
+    """Reads the class from the place of the brightest of the first ten pixels; features are those
+    pixels.
+    """
 
     def __init__(self):
         super().__init__()
@@ -31,7 +40,11 @@ def digits(*counts):
 def test_a_balanced_set_has_all_classes_and_no_divergence():
     images = digits(*[20] * 10)
     said = describe(Corner(), images, read(Corner(), images)[0])
-    assert said["classes"] == 10 and said["rarest"] == pytest.approx(0.1) and said["kl_uniform"] == pytest.approx(0, abs=1e-12)
+    assert (
+        said["classes"] == 10
+        and said["rarest"] == pytest.approx(0.1)
+        and said["kl_uniform"] == pytest.approx(0, abs=1e-12)
+    )
     assert said["frechet"] == pytest.approx(0, abs=1e-6)
     assert said["confidence"] == pytest.approx(math.exp(10) / (math.exp(10) + 9), rel=1e-5)
 
@@ -39,7 +52,11 @@ def test_a_balanced_set_has_all_classes_and_no_divergence():
 def test_collapse_to_one_class_is_seen():
     real = read(Corner(), digits(*[20] * 10))[0]
     said = describe(Corner(), digits(200, *[0] * 9), real)
-    assert said["classes"] == 1 and said["rarest"] == 0 and said["kl_uniform"] == pytest.approx(math.log(10))
+    assert (
+        said["classes"] == 1
+        and said["rarest"] == 0
+        and said["kl_uniform"] == pytest.approx(math.log(10))
+    )
     assert said["frechet_share"] > 1
 
 
@@ -52,13 +69,19 @@ def test_histograms_add_up_and_make_a_table():
     p = read(Corner(), digits(1, 2, 3, *[0] * 7))[1]
     assert histogram(p).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6] + [0] * 7)
     table = histogram_table({"a": p, "b": p}, list("0123456789"))
-    assert len(table) == 20 and table.groupby("images")["share"].sum().tolist() == pytest.approx([1, 1])
+    assert len(table) == 20 and table.groupby("images")["share"].sum().tolist() == pytest.approx(
+        [1, 1]
+    )
 
 
 def test_the_distance_of_histograms_is_the_share_that_would_have_to_move():
-    p, q = (torch.tensor(shares, dtype=torch.float64) for shares in ([0.5, 0.5, 0.0], [0.25, 0.25, 0.5]))
+    p, q = (
+        torch.tensor(shares, dtype=torch.float64) for shares in ([0.5, 0.5, 0.0], [0.25, 0.25, 0.5])
+    )
     assert histogram_distance(p, q) == histogram_distance(q, p) == pytest.approx(0.5)
-    assert histogram_distance(p, p) == 0 and histogram_distance(p, torch.tensor([0.0, 0.0, 1.0])) == 1
+    assert (
+        histogram_distance(p, p) == 0 and histogram_distance(p, torch.tensor([0.0, 0.0, 1.0])) == 1
+    )
 
 
 @pytest.mark.parametrize("q", [[0.5, 0.5], [0.5, 0.4, 0.0], [1.5, -0.5, 0.0], [float("nan")] * 3])
@@ -68,10 +91,20 @@ def test_what_is_no_histogram_is_refused(q):
 
 
 def test_modes_are_the_classes_above_the_threshold():
-    assert modes_covered(torch.tensor([0.01, 0.02, 0.97])) == 2 and modes_covered(torch.tensor([0.01, 0.02, 0.97]), 0.5) == 1
+    assert (
+        modes_covered(torch.tensor([0.01, 0.02, 0.97])) == 2
+        and modes_covered(torch.tensor([0.01, 0.02, 0.97]), 0.5) == 1
+    )
 
 
-@pytest.mark.parametrize("images", [torch.full((2, 1, 28, 28), -0.5), torch.zeros(2, 28, 28), torch.zeros(2, 1, 28, 28, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.full((2, 1, 28, 28), -0.5),
+        torch.zeros(2, 28, 28),
+        torch.zeros(2, 1, 28, 28, dtype=torch.int64),
+    ],
+)
 def test_a_reader_is_not_shown_what_is_no_image(images):
     with pytest.raises(ValueError, match="expected"):
         read(Corner(), images)

@@ -38,7 +38,9 @@ def test_attention_is_torchs_with_and_without_a_mask():
     mask = torch.ones(3, 5, dtype=torch.bool).tril(1)
     for allowed in (None, mask):
         values, weights = attention(q, k, v, allowed)
-        torch.testing.assert_close(values, F.scaled_dot_product_attention(q, k, v, attn_mask=allowed), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            values, F.scaled_dot_product_attention(q, k, v, attn_mask=allowed), atol=1e-5, rtol=0
+        )
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 3))
     assert (weights[..., ~mask] == 0).all()
 
@@ -56,10 +58,16 @@ def test_multi_head_attention_with_copied_weights_gives_torchs_outputs_and_weigh
 
 
 @pytest.mark.parametrize("model", TEACHER_FORCED)
-def test_teacher_forced_with_its_own_answer_a_model_gives_the_logits_of_its_greedy_answer(model, query):
+def test_teacher_forced_with_its_own_answer_a_model_gives_the_logits_of_its_greedy_answer(
+    model, query
+):
     network = arithmetic.build(model).eval()
     answer = network.answer(query)
-    assert answer.tokens.shape == (N, T) and answer.logits.shape == (N, T, K) and answer.weights.shape == (N, T, L)
+    assert (
+        answer.tokens.shape == (N, T)
+        and answer.logits.shape == (N, T, K)
+        and answer.weights.shape == (N, T, L)
+    )
     torch.testing.assert_close(network(query, answer.tokens), answer.logits, atol=1e-5, rtol=1e-4)
     assert torch.equal(answer.logits.argmax(-1), answer.tokens)
     torch.testing.assert_close(answer.weights.sum(-1), torch.ones(N, T))
@@ -91,7 +99,9 @@ def test_confidence_is_the_probability_of_the_symbol_that_is_answered():
 
 
 @pytest.mark.parametrize("model", arithmetic.RECIPES)
-def test_an_answer_does_not_depend_on_its_neighbours_in_the_batch_and_every_part_learns(model, query):
+def test_an_answer_does_not_depend_on_its_neighbours_in_the_batch_and_every_part_learns(
+    model, query
+):
     network = arithmetic.build(model).eval()
     if model == "image→text":
         query = torch.randint(256, (N, L, 1, 28, 28), dtype=torch.uint8)
@@ -99,12 +109,22 @@ def test_an_answer_does_not_depend_on_its_neighbours_in_the_batch_and_every_part
     whole = network(query, **how)
     how = {k: v[2:3] if k == "answers" else v for k, v in how.items()}
     torch.testing.assert_close(network(query[2:3], **how), whole[2:3], atol=1e-5, rtol=1e-4)
-    loss = network.elbo(query, torch.rand(N, T, 1, 28, 28)).negative.mean() if "styled" in model else (whole**2).mean()
+    loss = (
+        network.elbo(query, torch.rand(N, T, 1, 28, 28)).negative.mean()
+        if "styled" in model
+        else (whole**2).mean()
+    )
     loss.backward()
-    learns = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    learns = {
+        name
+        for name, p in network.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    }
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     assert learns | frozen == {name for name, _ in network.named_parameters()}
-    assert all(name.startswith(("encoder", "decoder", "writer")) for name in frozen) and bool(frozen) == ("," in model)
+    assert all(name.startswith(("encoder", "decoder", "writer")) for name in frozen) and bool(
+        frozen
+    ) == ("," in model)
 
 
 def test_a_transformer_without_places_cannot_tell_14_from_41(query):
@@ -112,13 +132,20 @@ def test_a_transformer_without_places_cannot_tell_14_from_41(query):
     answers, shuffled = torch.randint(K, (N, T)), query[:, torch.tensor([1, 0, 2, 3, 4])]
     assert not torch.allclose(network(query, answers), network(shuffled, answers), atol=1e-3)
     torch.nn.init.zeros_(network.query_places)
-    torch.testing.assert_close(network(query, answers), network(shuffled, answers), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        network(query, answers), network(shuffled, answers), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_pictures_are_encoded_and_drawn_each_by_itself():
     encoder, decoder = GlyphEncoder(16).eval(), GlyphDecoder(32).eval()
-    images, order = torch.randint(256, (2, L, 1, 28, 28), dtype=torch.uint8), torch.tensor([3, 0, 4, 1, 2])
-    torch.testing.assert_close(encoder(images)[:, order], encoder(images[:, order]), atol=1e-5, rtol=1e-4)
+    images, order = (
+        torch.randint(256, (2, L, 1, 28, 28), dtype=torch.uint8),
+        torch.tensor([3, 0, 4, 1, 2]),
+    )
+    torch.testing.assert_close(
+        encoder(images)[:, order], encoder(images[:, order]), atol=1e-5, rtol=1e-4
+    )
     torch.testing.assert_close(encoder(images), encoder(images / 255))
     h = torch.randn(2, T, 32)
     pictures = decoder(h)
@@ -136,7 +163,9 @@ def test_an_lstm_starts_orthogonal_with_open_forget_gates():
     for weight in (closed.weight_ih_l0, closed.weight_hh_l0):
         torch.nn.init.zeros_(weight)
     _, (_, c) = closed(torch.zeros(1, 1, 1), (torch.zeros(1, 1, 1), torch.ones(1, 1, 1)))
-    assert c.item() == pytest.approx(torch.sigmoid(torch.tensor(1.0)).item())  # what torch itself takes for the forget gate is open
+    assert c.item() == pytest.approx(
+        torch.sigmoid(torch.tensor(1.0)).item()
+    )  # what torch itself takes for the forget gate is open
 
 
 def test_styles_change_the_pictures_and_at_temperature_zero_there_is_one_hand(query):
@@ -149,7 +178,9 @@ def test_styles_change_the_pictures_and_at_temperature_zero_there_is_one_hand(qu
 
 
 def test_squared_error_draws_the_mean_of_what_was_shown_and_a_style_does_not():
-    """Two hands write the same symbol: black and white pictures, half each. The least squared error is grey."""
+    """Two hands write the same symbol: black and white pictures, half each. The least squared error
+    is grey.
+    """
     network = Seq2Seq(OneHot(), GlyphDecoder(32, base=4), hidden_dim=32, answer_length=1)
     styled = StyledSeq2Seq(hidden_dim=32, style_dim=2, answer_length=1)
     query = torch.zeros(16, 1, dtype=torch.int64)
@@ -165,7 +196,10 @@ def test_squared_error_draws_the_mean_of_what_was_shown_and_a_style_does_not():
     fit(network.parameters(), lambda: F.mse_loss(network(query), hands))
     fit(styled.parameters(), lambda: styled.elbo(query, hands).negative.mean())
     with torch.no_grad():
-        means, drawn = network.eval()(query).mean((1, 2, 3, 4)), styled.eval()(query).mean((1, 2, 3, 4))
+        means, drawn = (
+            network.eval()(query).mean((1, 2, 3, 4)),
+            styled.eval()(query).mean((1, 2, 3, 4)),
+        )
     assert (means - 0.5).abs().max() < 0.1
     assert ((drawn < 0.2) | (drawn > 0.8)).double().mean() > 0.6
 
@@ -178,7 +212,10 @@ class Truthful(torch.nn.Module):
         self.register_buffer("weight", torch.zeros(1))
         self.parameter = torch.nn.Parameter(torch.zeros(1))
         queries = all_queries()
-        self.known = {tuple(q): a for q, a in zip(task.query(queries).tolist(), task.answer(queries), strict=True)}
+        self.known = {
+            tuple(q): a
+            for q, a in zip(task.query(queries).tolist(), task.answer(queries), strict=True)
+        }
 
     def answer(self, query):
         tokens = torch.stack([self.known[tuple(row)] for row in query.tolist()])
@@ -187,7 +224,9 @@ class Truthful(torch.nn.Module):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("units_first", [False, True])
-def test_answers_are_given_hundreds_first_whatever_the_order_the_model_works_in(reverse, units_first):
+def test_answers_are_given_hundreds_first_whatever_the_order_the_model_works_in(
+    reverse, units_first
+):
     task = arithmetic.Task(reverse=reverse, units_first=units_first)
     _, held_out = task.sides()
     answer = arithmetic.answer_all(Truthful(task), held_out, task)
@@ -200,31 +239,52 @@ def test_the_sides_of_a_task_share_no_pair_and_a_wider_task_asks_the_same_querie
         train, held_out = task.sides(n=500)
         assert len(train) and len(held_out) and not torch.isin(train.pair, held_out.pair).any()
     wide = arithmetic.Task(width=3).sides()[1]
-    assert wide.tokens().shape[1] == 7 and torch.equal(wide.result, arithmetic.Task().sides()[1].result)
+    assert wide.tokens().shape[1] == 7 and torch.equal(
+        wide.result, arithmetic.Task().sides()[1].result
+    )
     outside = arithmetic.Task(by="operand", held_out=[40, 50]).sides()
     assert not torch.isin(torch.stack([outside[0].a, outside[0].b]), torch.arange(40, 50)).any()
 
 
 def test_training_learns_one_digit_sums_and_gives_the_same_weights_again():
-    runs = [arithmetic.train(seed=1, steps=60, batch_size=32, lr=0.02, digits=1, operators="+", log_every=30) for _ in range(2)]
+    runs = [
+        arithmetic.train(
+            seed=1, steps=60, batch_size=32, lr=0.02, digits=1, operators="+", log_every=30
+        )
+        for _ in range(2)
+    ]
     for name, value in runs[0]["network"].items():
         assert torch.equal(value, runs[1]["network"][name]), name
     last = runs[0]["history"][-1]
-    # knowing how often each symbol stands at each place, and nothing of the query, costs (H(9/20) + ln 10)/2 = 1.5 nats
+    # knowing how often each symbol stands at each place, and nothing of the query, costs (H(9/20) +
+    # ln 10)/2 = 1.5 nats
     assert last["train_loss"] < 1.3 and 0 <= last["exact"] <= last["characters"] <= 1
 
 
 def test_queries_drawn_anew_are_those_of_the_training_side():
     task = arithmetic.Task(digits=4, operators="+")
     drawn, held_out = task.fresh(3000, torch.Generator().manual_seed(5)), task.sides(3000)[1]
-    assert (drawn.sign == 1).all() and drawn.a.max() > 9000 and not torch.isin(drawn.pair, held_out.pair).any()
-    assert len(arithmetic.train(steps=2, batch_size=8, digits=4, operators="+", units_first=True)["history"]) == 1
+    assert (
+        (drawn.sign == 1).all()
+        and drawn.a.max() > 9000
+        and not torch.isin(drawn.pair, held_out.pair).any()
+    )
+    assert (
+        len(
+            arithmetic.train(steps=2, batch_size=8, digits=4, operators="+", units_first=True)[
+                "history"
+            ]
+        )
+        == 1
+    )
 
 
 def test_models_of_pictures_train_on_stand_ins_from_the_weights_of_a_model_of_text(data_home):
     text = arithmetic.train(steps=2, batch_size=8)["network"]
     for model in ("image→text", "text→image", "text→image, named", "text→image, styled"):
-        run = arithmetic.train(model, steps=2, batch_size=8, size=[100, 100], start=text, held_out=0.01)
+        run = arithmetic.train(
+            model, steps=2, batch_size=8, size=[100, 100], start=text, held_out=0.01
+        )
         network = arithmetic.build(model)
         network.load_state_dict(run["network"])
         same = torch.equal(run["network"]["encoder.weight_hh_l0"], text["encoder.weight_hh_l0"])
@@ -241,7 +301,15 @@ def test_models_of_pictures_train_on_stand_ins_from_the_weights_of_a_model_of_te
 def test_the_noise_of_the_styles_comes_from_the_seed(data_home):
     text = arithmetic.build("text→text").state_dict()
     runs = [
-        arithmetic.train("text→image, styled", steps=2, batch_size=8, size=[100, 100], start=text, held_out=0.01, digits=2)["network"]
+        arithmetic.train(
+            "text→image, styled",
+            steps=2,
+            batch_size=8,
+            size=[100, 100],
+            start=text,
+            held_out=0.01,
+            digits=2,
+        )["network"]
         for _ in range(2)
     ]
     assert all(torch.equal(w, runs[1][name]) for name, w in runs[0].items())
@@ -293,13 +361,21 @@ def test_the_shortest_training_is_possible(steps):
 
 def test_the_probe_of_the_curve_has_sums_and_differences(monkeypatch):
     seen = []
-    monkeypatch.setattr(arithmetic, "scores", lambda network, probe, *rest: seen.append(probe) or {})
+    monkeypatch.setattr(
+        arithmetic, "scores", lambda network, probe, *rest: seen.append(probe) or {}
+    )
     for held_out in (0.2, 0.5):
         arithmetic.train(steps=1, held_out=held_out)
     assert all(0.4 < (probe.sign > 0).double().mean() < 0.6 and len(probe) > 500 for probe in seen)
 
 
-@pytest.mark.parametrize("task", [dict(digits=1, operators="+"), dict(model="attention", digits=4, operators="+", units_first=True)])
+@pytest.mark.parametrize(
+    "task",
+    [
+        dict(digits=1, operators="+"),
+        dict(model="attention", digits=4, operators="+", units_first=True),
+    ],
+)
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, task):
     settings = dict(steps=8, batch_size=8, log_every=4, **task)
     whole = arithmetic.train(**settings)
@@ -316,14 +392,20 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, monkeypat
         arithmetic.train(**settings, checkpoint=tmp_path / "run.pt")
     resumed = arithmetic.train(**settings, checkpoint=tmp_path / "run.pt")
     assert len(calls) == 8 and resumed["history"] == whole["history"]
-    assert all(torch.equal(value, whole["network"][name]) for name, value in resumed["network"].items())
+    assert all(
+        torch.equal(value, whole["network"][name]) for name, value in resumed["network"].items()
+    )
 
 
 def test_a_checkpoint_that_began_elsewhere_is_not_taken_up(tmp_path, monkeypatch, capsys):
     settings = dict(steps=4, batch_size=8, digits=1, operators="+")
     starts = [arithmetic.train(**settings, seed=seed)["network"] for seed in (1, 2)]
     loss_of = arithmetic.loss_of
-    monkeypatch.setattr(arithmetic, "loss_of", lambda *arguments: signal.raise_signal(signal.SIGINT) or loss_of(*arguments))
+    monkeypatch.setattr(
+        arithmetic,
+        "loss_of",
+        lambda *arguments: signal.raise_signal(signal.SIGINT) or loss_of(*arguments),
+    )
     with pytest.raises(KeyboardInterrupt):
         arithmetic.train(**settings, start=starts[0], checkpoint=tmp_path / "run.pt")
     monkeypatch.setattr(arithmetic, "loss_of", loss_of)
@@ -334,6 +416,10 @@ def test_a_checkpoint_that_began_elsewhere_is_not_taken_up(tmp_path, monkeypatch
 
 
 def test_a_start_that_lacks_a_part_of_the_text_model_is_refused():
-    half = {name: w for name, w in arithmetic.build("text→text").state_dict().items() if not name.startswith("decoder")}
+    half = {
+        name: w
+        for name, w in arithmetic.build("text→text").state_dict().items()
+        if not name.startswith("decoder")
+    }
     with pytest.raises(ValueError, match="give the weights of a model like it"):
         arithmetic.train("text→image, named", steps=1, size=[300, 200], start=half)

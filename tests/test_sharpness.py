@@ -22,9 +22,14 @@ def blurred(images):
     return torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
 
 
-@pytest.mark.parametrize(("cycles", "share"), [((3, 0), 0), ((0, 7), 0), ((9, 0), 1), ((6, 6), 1), ((5, 5), 0), ((16, 16), 1)])
+@pytest.mark.parametrize(
+    ("cycles", "share"),
+    [((3, 0), 0), ((0, 7), 0), ((9, 0), 1), ((6, 6), 1), ((5, 5), 0), ((16, 16), 1)],
+)
 def test_a_wave_is_high_or_low_by_its_radial_frequency(cycles, share):
-    assert sharpness(wave(*cycles))["high_frequency"] == pytest.approx(share, abs=1e-9)  # the cut is at 8 of 32
+    assert sharpness(wave(*cycles))["high_frequency"] == pytest.approx(
+        share, abs=1e-9
+    )  # the cut is at 8 of 32
 
 
 def test_half_of_the_energy_in_a_high_wave_is_a_half():
@@ -41,14 +46,22 @@ def test_the_laplacian_of_noise_has_twenty_times_its_variance():
 def test_a_ramp_has_no_laplacian_and_a_flat_image_nothing():
     ramp = torch.linspace(0, 1, 20, dtype=torch.float64).expand(1, 1, 20, 20)
     assert sharpness(ramp)["laplacian"] == pytest.approx(0, abs=1e-20)
-    assert sharpness(torch.full((3, 1, 9, 9), 0.3)) == {"laplacian": pytest.approx(0, abs=1e-12), "high_frequency": 0}
+    assert sharpness(torch.full((3, 1, 9, 9), 0.3)) == {
+        "laplacian": pytest.approx(0, abs=1e-12),
+        "high_frequency": 0,
+    }
 
 
 def test_blur_lowers_both_and_contrast_the_laplacian_alone():
     images = noise()
-    blur, pale = sharpness_ratio(blurred(images), images), sharpness_ratio(0.5 + 0.5 * (images - 0.5), images)
+    blur, pale = (
+        sharpness_ratio(blurred(images), images),
+        sharpness_ratio(0.5 + 0.5 * (images - 0.5), images),
+    )
     assert blur["laplacian"] < 0.1 and blur["high_frequency"] < 0.5
-    assert pale["laplacian"] == pytest.approx(0.25, rel=1e-5) and pale["high_frequency"] == pytest.approx(1, rel=1e-5)
+    assert pale["laplacian"] == pytest.approx(0.25, rel=1e-5) and pale[
+        "high_frequency"
+    ] == pytest.approx(1, rel=1e-5)
     assert sharpness_ratio(images, images) == {"laplacian": 1, "high_frequency": 1}
 
 
@@ -61,7 +74,13 @@ def test_bytes_batches_and_colours_change_nothing():
 
 
 @pytest.mark.parametrize(
-    "images", [torch.zeros(4, 28, 28), torch.zeros(0, 1, 8, 8), torch.zeros(1, 1, 2, 8), torch.full((1, 1, 8, 8), -1.0)]
+    "images",
+    [
+        torch.zeros(4, 28, 28),
+        torch.zeros(0, 1, 8, 8),
+        torch.zeros(1, 1, 2, 8),
+        torch.full((1, 1, 8, 8), -1.0),
+    ],
 )
 def test_what_is_no_image_is_refused(images):
     with pytest.raises(ValueError, match="expected"):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from labkit.data.synthetic.cats import CHUNK, COATS, MARKINGS, RANGES, cat_faces, draw_factors, render
+from labkit.data.synthetic.cats import (
+    CHUNK,
+    COATS,
+    MARKINGS,
+    RANGES,
+    cat_faces,
+    draw_factors,
+    render,
+)
 
 CATS = 8
 LEVEL = 8  # a change of a pixel that an eye can see, in grey levels of 255
@@ -16,13 +24,19 @@ def faces():
 
 @pytest.fixture
 def frontal():
-    """Factors of cats that face the camera upright, in middling light, so that a test knows where their features are."""
+    """Factors of cats that face the camera upright, in middling light, so that a test knows where
+    their features are.
+    """
     factors = draw_factors(CATS, torch.Generator().manual_seed(0))
-    return factors | {name: torch.zeros(CATS) for name in ("tilt", "turn", "nod", "light", "exposure")}
+    return factors | {
+        name: torch.zeros(CATS) for name in ("tilt", "turn", "nod", "light", "exposure")
+    }
 
 
 def drawn(factors, **changed):
-    """The cats with some factors set to one value; everything that no factor names is the same at every call."""
+    """The cats with some factors set to one value; everything that no factor names is the same at
+    every call.
+    """
     factors = factors | {name: torch.full((CATS,), float(value)) for name, value in changed.items()}
     return render(factors, torch.Generator().manual_seed(1)).float()
 
@@ -32,13 +46,20 @@ def changed_pixels(before, after):
 
 
 def irises(factors, **changed):
-    """Where the irises are, (CATS, 64, 64): the pixels that turn from copper to blue with `eye_hue`."""
-    return changed_pixels(drawn(factors, eye_hue=0, **changed), drawn(factors, eye_hue=1, **changed))
+    """Where the irises are, (CATS, 64, 64): the pixels that turn from copper to blue with
+    `eye_hue`.
+    """
+    return changed_pixels(
+        drawn(factors, eye_hue=0, **changed), drawn(factors, eye_hue=1, **changed)
+    )
 
 
 def surroundings(factors, **changed):
     """Where the background is, (CATS, 64, 64): the pixels that brighten with it."""
-    return changed_pixels(drawn(factors, background_value=0.2, **changed), drawn(factors, background_value=0.8, **changed))
+    return changed_pixels(
+        drawn(factors, background_value=0.2, **changed),
+        drawn(factors, background_value=0.8, **changed),
+    )
 
 
 def mean_position(mask):
@@ -50,8 +71,12 @@ def mean_position(mask):
 def test_shapes_types_and_labels(faces):
     n = CHUNK + 6
     assert faces.images.shape == (n, 3, 64, 64) and faces.images.dtype == torch.uint8
-    assert faces.labels.dtype == torch.int64 and torch.equal(faces.labels, torch.zeros(n, dtype=torch.int64))
-    assert all(value.shape == (n,) and value.dtype == torch.float32 for value in faces.factors.values())
+    assert faces.labels.dtype == torch.int64 and torch.equal(
+        faces.labels, torch.zeros(n, dtype=torch.int64)
+    )
+    assert all(
+        value.shape == (n,) and value.dtype == torch.float32 for value in faces.factors.values()
+    )
 
 
 def test_same_seed_same_cats_whatever_the_global_state(faces):
@@ -103,9 +128,13 @@ def test_a_count_below_one_is_refused(n):
 @pytest.mark.parametrize("name", RANGES)
 def test_every_factor_changes_every_cat(frontal, name):
     low, high = RANGES[name]
-    high = 0.5 if name == "background_hue" else high  # the wheel closes: half a turn is the furthest
+    high = (
+        0.5 if name == "background_hue" else high
+    )  # the wheel closes: half a turn is the furthest
     loud = {"marking_strength": 1} if name == "marking" else {}
-    change = changed_pixels(drawn(frontal, **{**loud, name: low}), drawn(frontal, **{**loud, name: high})).sum((1, 2))
+    change = changed_pixels(
+        drawn(frontal, **{**loud, name: low}), drawn(frontal, **{**loud, name: high})
+    ).sum((1, 2))
     if name == "marking_strength":  # a black cat's stripes and a white cat's spots may be faint
         assert (change > 20).sum() >= CATS // 2
     else:
@@ -115,7 +144,9 @@ def test_every_factor_changes_every_cat(frontal, name):
 @pytest.mark.parametrize("name", ["eye_hue", "pupil"])
 def test_eye_factors_change_pixels_only_around_the_eyes(frontal, name):
     low, high = RANGES[name]
-    difference = (drawn(frontal, eyelid=0, **{name: low}) - drawn(frontal, eyelid=0, **{name: high})).abs().amax(1) > 0
+    difference = (
+        drawn(frontal, eyelid=0, **{name: low}) - drawn(frontal, eyelid=0, **{name: high})
+    ).abs().amax(1) > 0
     rows, columns = difference.any(0).any(1).nonzero(), difference.any(0).any(0).nonzero()
     assert rows.min() >= 16 and rows.max() <= 36  # a band about the eyes, a third of the height
     assert not difference[:, :, 29:35].any(), "the bridge of the nose must not change"
@@ -124,18 +155,25 @@ def test_eye_factors_change_pixels_only_around_the_eyes(frontal, name):
 
 
 def test_the_background_stays_behind_the_cat(frontal):
-    difference = (drawn(frontal, background_hue=0) - drawn(frontal, background_hue=0.5)).abs().amax(1)
+    difference = (
+        (drawn(frontal, background_hue=0) - drawn(frontal, background_hue=0.5)).abs().amax(1)
+    )
     assert not difference[:, 20:44, 12:52].any()
     assert (difference[:, :12] > 0).any(2).any(1).all()
 
 
 def test_turn_nod_and_tilt_move_the_eyes_as_their_names_say(frontal):
     for eye in (slice(0, 32), slice(32, 64)):  # one at a time: a turned head shows one eye larger
-        (left, _), (right, _) = (mean_position(irises(frontal, turn=turn)[:, :, eye]) for turn in (-1, 1))
+        (left, _), (right, _) = (
+            mean_position(irises(frontal, turn=turn)[:, :, eye]) for turn in (-1, 1)
+        )
         (_, up), (_, down) = (mean_position(irises(frontal, nod=nod)[:, :, eye]) for nod in (-1, 1))
         assert (right > left + 2).all() and (down > up + 1).all()
     tilted = irises(frontal, tilt=0.2)  # clockwise: the eye on the right of the picture sinks
-    (_, left_row), (_, right_row) = mean_position(tilted[:, :, :32]), mean_position(tilted[:, :, 32:])
+    (_, left_row), (_, right_row) = (
+        mean_position(tilted[:, :, :32]),
+        mean_position(tilted[:, :, 32:]),
+    )
     assert (right_row > left_row + 2).all()
 
 
@@ -148,12 +186,17 @@ def test_larger_eyes_show_more_iris_and_sleepy_ones_less(frontal):
 @pytest.mark.parametrize("name", ["head_width", "ear_size"])
 def test_larger_heads_and_ears_hide_more_of_the_background(frontal, name):
     low, high = RANGES[name]
-    assert (surroundings(frontal, **{name: high}).sum((1, 2)) < surroundings(frontal, **{name: low}).sum((1, 2))).all()
+    assert (
+        surroundings(frontal, **{name: high}).sum((1, 2))
+        < surroundings(frontal, **{name: low}).sum((1, 2))
+    ).all()
 
 
 def test_light_comes_from_the_side_it_says(frontal):
     def lead_of_the_left(light):
-        cheeks = drawn(frontal, light=light, coat=list(COATS).index("grey"), marking_strength=0, white=0)[:, :, 30:42]
+        cheeks = drawn(
+            frontal, light=light, coat=list(COATS).index("grey"), marking_strength=0, white=0
+        )[:, :, 30:42]
         return cheeks[..., 8:24].mean((1, 2, 3)) - cheeks[..., 40:56].mean((1, 2, 3))
 
     assert (lead_of_the_left(-1) > 5).all() and (lead_of_the_left(1) < -5).all()
@@ -161,9 +204,9 @@ def test_light_comes_from_the_side_it_says(frontal):
 
 def test_coats_have_the_colours_of_their_names(frontal):
     def face(coat):
-        red, green, blue = drawn(frontal, coat=list(COATS).index(coat), marking_strength=0, white=0, warmth=0)[:, :, 18:44, 16:48].mean(
-            (0, 2, 3)
-        )
+        red, green, blue = drawn(
+            frontal, coat=list(COATS).index(coat), marking_strength=0, white=0, warmth=0
+        )[:, :, 18:44, 16:48].mean((0, 2, 3))
         return (red + green + blue) / 3, red - blue
 
     brightness, warmth = ({coat: face(coat)[k] for coat in COATS} for k in (0, 1))

@@ -2,7 +2,12 @@ import pytest
 import torch
 
 from labkit.data.synthetic.digits import SEGMENTS, STYLES, catmull_rom, digits, read_hand
-from labkit.data.synthetic.geometry import pixel_grid, polygon_distance, polyline_distance, strokes_distance
+from labkit.data.synthetic.geometry import (
+    pixel_grid,
+    polygon_distance,
+    polyline_distance,
+    strokes_distance,
+)
 from labkit.data.synthetic.standin import CHUNK
 
 
@@ -24,7 +29,9 @@ def test_shapes_types_and_ranges(sample):
 def test_a_small_set_is_the_beginning_of_a_large_one(sample):
     for n in (1, 7, CHUNK + 1):
         small = digits(n, seed=3)
-        assert torch.equal(small.images, sample.images[:n]) and torch.equal(small.labels, sample.labels[:n])
+        assert torch.equal(small.images, sample.images[:n]) and torch.equal(
+            small.labels, sample.labels[:n]
+        )
         for name, value in small.factors.items():
             assert torch.equal(value, sample.factors[name][:n])
 
@@ -47,7 +54,10 @@ def test_the_global_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("n", "labels"), [(0, None), (2, torch.tensor([0, 10])), (2, torch.tensor([-1, 0])), (3, torch.tensor([1, 2]))])
+@pytest.mark.parametrize(
+    ("n", "labels"),
+    [(0, None), (2, torch.tensor([0, 10])), (2, torch.tensor([-1, 0])), (3, torch.tensor([1, 2]))],
+)
 def test_bad_requests_are_refused(n, labels):
     with pytest.raises(ValueError, match="must be"):
         digits(n, labels=labels)
@@ -58,7 +68,9 @@ def test_placed_like_mnist(sample):
     axis = torch.arange(28.0)
     mass = ink.sum((1, 2))
     x, y = (ink.sum(1) * axis).sum(1) / mass, (ink.sum(2) * axis).sum(1) / mass
-    assert (x - 14).abs().max() < 1.5 and (y - 14).abs().max() < 1.5  # a crossing of strokes is weighed twice when placing, once here
+    assert (x - 14).abs().max() < 1.5 and (
+        y - 14
+    ).abs().max() < 1.5  # a crossing of strokes is weighed twice when placing, once here
     assert abs(x.mean() - 14) < 0.2 and abs(y.mean() - 14) < 0.2
     longest = torch.maximum((ink.amax(1) > 0).sum(1), (ink.amax(2) > 0).sum(1)).float()
     assert 19.5 < longest.mean() < 20.5 and longest.min() >= 17 and longest.max() <= 23
@@ -67,10 +79,14 @@ def test_placed_like_mnist(sample):
 
 
 def upright_bars(n, seed):
-    """A set of ones in the hand "long stick" and its factors: the digit on which slant and width can be measured."""
+    """A set of ones in the hand "long stick" and its factors: the digit on which slant and width
+    can be measured.
+    """
     ones = digits(n, seed, labels=torch.ones(n, dtype=torch.int64))
     chosen = ones.factors["style"] == list(STYLES[1]).index("long stick")
-    return ones.images[chosen, 0].float() / 255, {name: value[chosen] for name, value in ones.factors.items()}
+    return ones.images[chosen, 0].float() / 255, {
+        name: value[chosen] for name, value in ones.factors.items()
+    }
 
 
 def correlation(a, b):
@@ -82,15 +98,22 @@ def test_slant_is_the_true_one():
     axis = torch.arange(28.0) - 14
     mass = ink.sum((1, 2))
     mean_x, mean_y = (ink.sum(1) * axis).sum(1) / mass, (ink.sum(2) * axis).sum(1) / mass
-    dx, dy = axis[None, None, :] - mean_x[:, None, None], axis[None, :, None] - mean_y[:, None, None]
-    lean = -((ink * dx * dy).sum((1, 2)) / (ink * dy**2).sum((1, 2))).atan()  # slope of x on −y: positive leans to the right
+    dx, dy = (
+        axis[None, None, :] - mean_x[:, None, None],
+        axis[None, :, None] - mean_y[:, None, None],
+    )
+    lean = -(
+        (ink * dx * dy).sum((1, 2)) / (ink * dy**2).sum((1, 2))
+    ).atan()  # slope of x on −y: positive leans to the right
     assert correlation(lean, factors["slant"] + factors["rotation"]) > 0.9
     assert (lean - factors["slant"] - factors["rotation"]).mean().abs() < 0.05
 
 
 def test_stroke_width_is_in_pixels():
     ink, factors = upright_bars(600, 6)
-    across = ink[:, 10:18].sum(2).mean(1) * (factors["slant"] + factors["rotation"]).cos()  # ink in a row, seen across the stroke
+    across = (
+        ink[:, 10:18].sum(2).mean(1) * (factors["slant"] + factors["rotation"]).cos()
+    )  # ink in a row, seen across the stroke
     assert correlation(across, factors["stroke_width"]) > 0.8
     assert (across / factors["stroke_width"]).median().sub(1).abs() < 0.2
 
@@ -101,7 +124,10 @@ def test_spline_passes_through_its_points_and_is_straight_on_a_line():
     assert curve.shape == (11, 2)
     torch.testing.assert_close(curve[[0, 3, 8, 10]], points)
     line = torch.arange(4.0)[:, None] * torch.tensor([[2.0, -1.0]])
-    torch.testing.assert_close(catmull_rom(line, [4, 4, 4]), torch.linspace(0, 3, 13)[:, None] * torch.tensor([[2.0, -1.0]]))
+    torch.testing.assert_close(
+        catmull_rom(line, [4, 4, 4]),
+        torch.linspace(0, 3, 13)[:, None] * torch.tensor([[2.0, -1.0]]),
+    )
 
 
 def test_a_hand_reads_as_written():
@@ -113,7 +139,9 @@ def test_a_hand_reads_as_written():
     assert lifts == 1  # the corner is kept, the lifted stroke starts anew
     corner = torch.tensor([-0.5, 1.0])
     assert ((ends - corner).norm(dim=1) < 1e-5).sum() == 1
-    torch.testing.assert_close((ends - starts).norm(dim=1).sum(), torch.tensor(4.0))  # 100 + 50 + 50 units of 1/50
+    torch.testing.assert_close(
+        (ends - starts).norm(dim=1).sum(), torch.tensor(4.0)
+    )  # 100 + 50 + 50 units of 1/50
 
 
 @pytest.mark.parametrize("hand", [hand for hands in STYLES.values() for hand in hands.values()])
@@ -121,16 +149,26 @@ def test_every_hand_is_a_readable_size(hand):
     points, strokes, weights = read_hand(hand)
     path = weights.T @ points
     assert strokes.max() <= 1  # one lift: a lifted pen lands off by one offset a digit
-    assert torch.allclose(weights.sum(0), torch.ones(2 * SEGMENTS), atol=1e-5)  # moving the points moves the digit with them
-    assert path[:, 1].min() > -1.1 and path[:, 1].max() < 1.1 and path[:, 1].max() - path[:, 1].min() > 1.8
+    assert torch.allclose(
+        weights.sum(0), torch.ones(2 * SEGMENTS), atol=1e-5
+    )  # moving the points moves the digit with them
+    assert (
+        path[:, 1].min() > -1.1
+        and path[:, 1].max() < 1.1
+        and path[:, 1].max() - path[:, 1].min() > 1.8
+    )
 
 
 def test_distance_to_strokes():
     p = torch.tensor([[[0.0, 0.5], [2.0, 0.0], [0.3, 0.0]]])
     a, b = torch.tensor([[[-1.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]])
     torch.testing.assert_close(strokes_distance(p, a, b), torch.tensor([[0.5, 1.0, 0.0]]))
-    torch.testing.assert_close(strokes_distance(p, a, b, torch.tensor([[0.2]])), torch.tensor([[0.3, 0.8, -0.2]]))
-    torch.testing.assert_close(strokes_distance(p, a, a), (p - a).norm(dim=-1))  # a segment of no length is a dot
+    torch.testing.assert_close(
+        strokes_distance(p, a, b, torch.tensor([[0.2]])), torch.tensor([[0.3, 0.8, -0.2]])
+    )
+    torch.testing.assert_close(
+        strokes_distance(p, a, a), (p - a).norm(dim=-1)
+    )  # a segment of no length is a dot
 
 
 def test_distance_does_not_depend_on_the_batch():

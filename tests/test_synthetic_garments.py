@@ -1,4 +1,6 @@
-"""Stand-in clothing: the contract of a generator, true factors, and pictures that look like their class."""
+"""Stand-in clothing: the contract of a generator, true factors, and pictures that look like their
+class.
+"""
 
 import os
 
@@ -19,7 +21,9 @@ def wardrobe():
 def of(wardrobe, label):
     """Images (n, 28, 28) in [0, 1] of one class and its factors."""
     own = wardrobe.labels == label
-    return wardrobe.images[own, 0] / 255, {name: values[own] for name, values in wardrobe.factors.items()}
+    return wardrobe.images[own, 0] / 255, {
+        name: values[own] for name, values in wardrobe.factors.items()
+    }
 
 
 def extent(images, axis):
@@ -52,9 +56,13 @@ def test_factors_are_nan_exactly_where_a_class_has_no_such_part(wardrobe):
 def test_a_small_set_is_the_beginning_of_a_large_one(wardrobe):
     for n in (1, 513):
         small = garments(n, seed=0)
-        assert torch.equal(small.images, wardrobe.images[:n]) and torch.equal(small.labels, wardrobe.labels[:n])
+        assert torch.equal(small.images, wardrobe.images[:n]) and torch.equal(
+            small.labels, wardrobe.labels[:n]
+        )
         for name, values in small.factors.items():
-            torch.testing.assert_close(values, wardrobe.factors[name][:n], equal_nan=True, rtol=0, atol=0)
+            torch.testing.assert_close(
+                values, wardrobe.factors[name][:n], equal_nan=True, rtol=0, atol=0
+            )
 
 
 def test_the_global_generator_is_neither_used_nor_moved():
@@ -97,7 +105,9 @@ def test_a_garment_is_centred_and_fills_the_frame_in_its_longer_direction(wardro
     (top, bottom), (left, right) = extent(images, 2), extent(images, 1)
     longer = torch.maximum(bottom - top, right - left) + 1
     assert (longer >= SIZE - 1).float().mean() > 0.9
-    assert ((top + bottom - SIZE + 1).abs() <= 4).float().mean() > 0.9  # twice the offset of the centre
+    assert (
+        (top + bottom - SIZE + 1).abs() <= 4
+    ).float().mean() > 0.9  # twice the offset of the centre
     assert ((left + right - SIZE + 1).abs() <= 4).float().mean() > 0.9
 
 
@@ -110,7 +120,9 @@ def test_width_and_length_are_those_of_the_picture(wardrobe, label):
         assert ((last - first + 1 - factors[name][plain]).abs() <= 2.5).float().mean() > 0.85, name
 
 
-@pytest.mark.parametrize("label", set(range(10)) - {SANDAL})  # a sandal is mostly sole, and its sole has a tone of its own
+@pytest.mark.parametrize(
+    "label", set(range(10)) - {SANDAL}
+)  # a sandal is mostly sole, and its sole has a tone of its own
 def test_brightness_is_that_of_the_cloth(wardrobe, label):
     images, factors = of(wardrobe, label)
     plain = factors["print"] == 0
@@ -162,7 +174,9 @@ def test_upper_bodies_are_nearly_symmetric_and_shoes_are_not(wardrobe):
         lit = (images[factors["print"] == 0] > 0.04).float()
         return (lit - lit.flip(2)).abs().sum() / lit.sum()
 
-    assert max(asymmetry(label) for label in UPPER_BODY) < 0.5 * min(asymmetry(label) for label in SHOES)
+    assert max(asymmetry(label) for label in UPPER_BODY) < 0.5 * min(
+        asymmetry(label) for label in SHOES
+    )
 
 
 def nearest_mean(images, means):
@@ -181,7 +195,9 @@ def test_the_class_can_be_told_from_the_mean_of_each_class(wardrobe):
 
 
 @pytest.mark.realdata
-@pytest.mark.skipif("LABKIT_DATA" not in os.environ, reason="point LABKIT_DATA at a folder with FashionMNIST")
+@pytest.mark.skipif(
+    "LABKIT_DATA" not in os.environ, reason="point LABKIT_DATA at a folder with FashionMNIST"
+)
 def test_the_mean_stand_in_tells_real_garments_apart(wardrobe):
     datasets = pytest.importorskip("torchvision.datasets")
     real = datasets.FashionMNIST(os.environ["LABKIT_DATA"], train=True)

@@ -12,7 +12,9 @@ from labkit.training.palindrome import summary, train
 
 
 class Fit:
-    """A tiny regression with dropout, momentum and a generator, run by a Loop: everything that resuming must carry over."""
+    """A tiny regression with dropout, momentum and a generator, run by a Loop: everything that
+    resuming must carry over.
+    """
 
     def __init__(self, checkpoint=None, steps=30, settings=None):
         torch.manual_seed(0)
@@ -40,7 +42,10 @@ class Fit:
 
 
 def same(a, b):
-    assert all(torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+    )
     assert a.loop.history == b.loop.history
     assert a.loop.snapshots.keys() == b.loop.snapshots.keys()
     assert all(torch.equal(a.loop.snapshots[k], b.loop.snapshots[k]) for k in a.loop.snapshots)
@@ -162,11 +167,16 @@ def test_train_is_the_same_twice_leaves_the_global_generator_alone_and_stops_whe
 def test_a_network_that_still_guesses_is_given_up_and_one_that_learns_is_not():
     hopeless = train(length=50, steps=40, log_every=10, hidden_dim=8, give_up=20)["history"]
     assert len(hopeless) == 2 and hopeless[-1]["held_out_accuracy"] < 0.15
-    assert len(train(length=3, steps=40, log_every=10, hidden_dim=32, lr=1e-2, give_up=20)["history"]) == 4
+    assert (
+        len(train(length=3, steps=40, log_every=10, hidden_dim=32, lr=1e-2, give_up=20)["history"])
+        == 4
+    )
 
 
 def test_training_learns_held_out_palindromes():
-    history = train(length=5, steps=300, hidden_dim=64, log_every=50, stop_at=0.99, lr=3e-3)["history"]
+    history = train(length=5, steps=300, hidden_dim=64, log_every=50, stop_at=0.99, lr=3e-3)[
+        "history"
+    ]
     assert history[-1]["held_out_accuracy"] >= 0.99
 
 
@@ -177,15 +187,27 @@ def test_an_unknown_model_names_the_choices():
 
 def test_a_run_has_learned_at_the_first_of_two_good_scores_in_a_row_and_a_spike_is_none():
     def run(*accuracies):
-        return {"history": [{"step": 10 * k, "held_out_accuracy": a} for k, a in enumerate(accuracies, 1)]}
+        return {
+            "history": [
+                {"step": 10 * k, "held_out_accuracy": a} for k, a in enumerate(accuracies, 1)
+            ]
+        }
 
-    table = summary([{"seed": k} for k in range(3)], [run(0.1, 0.999, 1.0), run(1.0, 0.6, 0.5), run(1.0, 0.6, 0.999, 0.999, 0.7)])
-    assert table.learned_at[0] == 20 and math.isnan(table.learned_at[1]) and table.learned_at[2] == 30
+    table = summary(
+        [{"seed": k} for k in range(3)],
+        [run(0.1, 0.999, 1.0), run(1.0, 0.6, 0.5), run(1.0, 0.6, 0.999, 0.999, 0.7)],
+    )
+    assert (
+        table.learned_at[0] == 20 and math.isnan(table.learned_at[1]) and table.learned_at[2] == 30
+    )
     assert table.accuracy.tolist() == [1.0, 0.5, 0.7] and table.seed.tolist() == [0, 1, 2]
 
 
 def test_an_epoch_visits_each_image_once_in_an_order_of_its_own():
-    epochs = [torch.cat([batch_of(step, 64, 16, seed=3) for step in range(4 * e, 4 * e + 4)]) for e in (0, 1)]
+    epochs = [
+        torch.cat([batch_of(step, 64, 16, seed=3) for step in range(4 * e, 4 * e + 4)])
+        for e in (0, 1)
+    ]
     for order in epochs:
         assert order.sort().values.equal(torch.arange(64))
     assert not torch.equal(*epochs)

@@ -1,4 +1,6 @@
-"""The VAE against the paper: KL, reparameterization, both terms of the bound, shapes, and a training run that resumes."""
+"""The VAE against the paper: KL, reparameterization, both terms of the bound, shapes, and a
+training run that resumes.
+"""
 
 import math
 import os
@@ -16,10 +18,14 @@ SHAPE = (1, 28, 28)
 
 
 def blobs(n, seed=0):
-    """uint8 images (n, 1, 28, 28) of one bright square at a random place: two factors, so a 2-D latent is enough."""
+    """uint8 images (n, 1, 28, 28) of one bright square at a random place: two factors, so a 2-D
+    latent is enough.
+    """
     generator = torch.Generator().manual_seed(seed)
     images = torch.zeros(n, *SHAPE, dtype=torch.uint8)
-    for image, (y, x) in zip(images, torch.randint(2, 18, (n, 2), generator=generator).tolist(), strict=True):
+    for image, (y, x) in zip(
+        images, torch.randint(2, 18, (n, 2), generator=generator).tolist(), strict=True
+    ):
         image[0, y : y + 8, x : x + 8] = 230
     return images
 
@@ -27,7 +33,9 @@ def blobs(n, seed=0):
 @pytest.fixture
 def small(monkeypatch):
     """A small linear VAE under the name that `build` knows."""
-    monkeypatch.setitem(training.MODELS, "linear", lambda latent_dim: V.linear_vae(latent_dim, hidden=(32, 16)))
+    monkeypatch.setitem(
+        training.MODELS, "linear", lambda latent_dim: V.linear_vae(latent_dim, hidden=(32, 16))
+    )
     return lambda seed=0: build_seeded("linear", 2, seed)
 
 
@@ -35,7 +43,9 @@ def small(monkeypatch):
 def test_kl_is_that_of_torch_distributions(latent_dim):
     mu, log_var = 2 * torch.randn(50, latent_dim), torch.randn(50, latent_dim)
     q, p = Normal(mu, (0.5 * log_var).exp()), Normal(torch.zeros_like(mu), 1.0)
-    assert torch.allclose(V.kl_divergence(mu, log_var), kl_divergence(q, p).sum(1), rtol=1e-5, atol=1e-5)
+    assert torch.allclose(
+        V.kl_divergence(mu, log_var), kl_divergence(q, p).sum(1), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_kl_is_zero_at_the_prior_and_positive_elsewhere():
@@ -45,7 +55,10 @@ def test_kl_is_zero_at_the_prior_and_positive_elsewhere():
 
 
 def test_a_draw_has_the_mean_and_deviation_it_was_asked_for():
-    mu, log_var = torch.tensor([[1.5, -2.0]]).expand(100_000, 2), torch.tensor([[0.0, 2 * math.log(0.3)]]).expand(100_000, 2)
+    mu, log_var = (
+        torch.tensor([[1.5, -2.0]]).expand(100_000, 2),
+        torch.tensor([[0.0, 2 * math.log(0.3)]]).expand(100_000, 2),
+    )
     z = V.reparameterize(mu, log_var, torch.Generator().manual_seed(0))
     assert torch.allclose(z.mean(0), mu[0], atol=0.02)
     assert torch.allclose(z.std(0), torch.tensor([1.0, 0.3]), rtol=0.02)
@@ -67,9 +80,16 @@ def test_the_gradient_passes_through_the_draw():
 
 
 def test_the_score_of_an_average_is_the_average_gradient():
-    """E[∂f/∂μ] = ∂E[f]/∂μ: for f = z², E[f] = μ² + σ², whose gradients are 2μ and σ² (in log σ²)."""
-    mu, log_var = torch.tensor([[0.7]], requires_grad=True), torch.tensor([[-1.0]], requires_grad=True)
-    z = V.reparameterize(mu.expand(400_000, 1), log_var.expand(400_000, 1), torch.Generator().manual_seed(0))
+    """E[∂f/∂μ] = ∂E[f]/∂μ: for f = z², E[f] = μ² + σ², whose gradients are 2μ and σ² (in log
+    σ²).
+    """
+    mu, log_var = (
+        torch.tensor([[0.7]], requires_grad=True),
+        torch.tensor([[-1.0]], requires_grad=True),
+    )
+    z = V.reparameterize(
+        mu.expand(400_000, 1), log_var.expand(400_000, 1), torch.Generator().manual_seed(0)
+    )
     (z**2).mean().backward()
     assert mu.grad.item() == pytest.approx(1.4, abs=0.01)
     assert log_var.grad.item() == pytest.approx(math.exp(-1), abs=0.01)
@@ -90,7 +110,9 @@ def test_reconstruction_of_grey_pixels_is_at_least_their_entropy_and_reaches_it(
 
 def test_extreme_logits_stay_finite():
     x = torch.zeros(1, *SHAPE)
-    assert V.reconstruction_loss(torch.full((1, *SHAPE), 200.0), x).item() == pytest.approx(200 * 784)
+    assert V.reconstruction_loss(torch.full((1, *SHAPE), 200.0), x).item() == pytest.approx(
+        200 * 784
+    )
 
 
 @pytest.mark.parametrize("build", [V.linear_vae, V.conv_vae])
@@ -109,7 +131,9 @@ def test_shapes_and_ranges(build, latent_dim):
 
 
 def test_the_bound_is_below_the_likelihood_found_by_brute_force(small):
-    """log p(x) by a sum over a fine grid of the 2-D latent plane; the ELBO, averaged over draws, lies below, and at −ELBO's own terms."""
+    """log p(x) by a sum over a fine grid of the 2-D latent plane; the ELBO, averaged over draws,
+    lies below, and at −ELBO's own terms.
+    """
     vae, x = small(), torch.rand(1, *SHAPE).round()
     axis = torch.linspace(-6, 6, 121)
     grid = torch.cartesian_prod(axis, axis)  # (14641, 2), cells of 0.1 × 0.1
@@ -129,10 +153,14 @@ def test_the_bound_is_below_the_likelihood_found_by_brute_force(small):
 
 def test_means_and_decoded_images_do_not_depend_on_the_batches(small):
     vae, images = small().eval(), blobs(7)
-    assert torch.allclose(V.posterior_means(vae, images), V.posterior_means(vae, images, batch_size=2), atol=1e-6)
+    assert torch.allclose(
+        V.posterior_means(vae, images), V.posterior_means(vae, images, batch_size=2), atol=1e-6
+    )
     z = torch.randn(7, 2)
     assert V.decoded(vae, z).dtype == torch.uint8
-    assert (V.decoded(vae, z, batch_size=3).int() - V.decoded(vae, z).int()).abs().max() <= 1  # a rounding edge
+    assert (
+        V.decoded(vae, z, batch_size=3).int() - V.decoded(vae, z).int()
+    ).abs().max() <= 1  # a rounding edge
 
 
 def test_training_lowers_the_bound_and_keeps_what_it_was_asked_for(small):
@@ -152,7 +180,10 @@ def test_training_lowers_the_bound_and_keeps_what_it_was_asked_for(small):
 
 def test_training_repeats_itself_by_seed_and_leaves_the_global_generator_alone(small):
     images, before = blobs(200), torch.get_rng_state()
-    runs = [train_vae(small(s), images, images[:50], 2, seed=s, batch_size=32, show=False) for s in (0, 0, 1)]
+    runs = [
+        train_vae(small(s), images, images[:50], 2, seed=s, batch_size=32, show=False)
+        for s in (0, 0, 1)
+    ]
     assert torch.equal(before, torch.get_rng_state())
     assert runs[0].history == runs[1].history != runs[2].history
 

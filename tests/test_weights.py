@@ -27,15 +27,24 @@ def test_weights_come_back_with_their_facts(folder):
     weights.save("tiny", made, data="toy", seed=4, command="make tiny", measured={"loss": 0.5})
     other = model()
     facts = weights.load("tiny", other)
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in made.state_dict().items())
-    assert facts["data"] == "toy" and facts["seed"] == 4 and facts["command"] == "make tiny" and facts["measured"] == {"loss": 0.5}
+    assert all(
+        torch.equal(value, other.state_dict()[name]) for name, value in made.state_dict().items()
+    )
+    assert (
+        facts["data"] == "toy"
+        and facts["seed"] == 4
+        and facts["command"] == "make tiny"
+        and facts["measured"] == {"loss": 0.5}
+    )
     assert not other.training
 
 
 def test_a_changed_file_is_refused_by_name(folder):
     path = weights.save("tiny", model(), data="toy")
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(ValueError, match=r"tiny\.pt has the sha256 .*, expected .*python -m labkit weights tiny"):
+    with pytest.raises(
+        ValueError, match=r"tiny\.pt has the sha256 .*, expected .*python -m labkit weights tiny"
+    ):
         weights.load("tiny", model())
 
 
@@ -43,7 +52,10 @@ def test_other_shapes_are_refused_by_name_and_leave_the_model_alone(folder):
     weights.save("tiny", model(3), data="toy")
     other = model(4)
     before = {name: value.clone() for name, value in other.state_dict().items()}
-    with pytest.raises(ValueError, match=r"tiny\.pt does not fit the model: 0\.weight is \(3, 2\), expected \(4, 2\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"tiny\.pt does not fit the model: 0\.weight is \(3, 2\), expected \(4, 2\)",
+    ):
         weights.load("tiny", other)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in before.items())
 
@@ -83,7 +95,10 @@ def test_every_shipped_file_is_whole_small_and_knows_how_it_was_made():
     assert names == {path.stem for path in weights.folder().glob("*.json")} == set(shipped.MAKERS)
     for name in names:
         facts = json.loads((weights.folder() / f"{name}.json").read_text())
-        assert facts["command"] == f"python -m labkit weights {name}" and {"data", "seed", "sha256", "measured"} <= facts.keys()
+        assert (
+            facts["command"] == f"python -m labkit weights {name}"
+            and {"data", "seed", "sha256", "measured"} <= facts.keys()
+        )
     assert sum(path.stat().st_size for path in weights.folder().iterdir()) < 25e6
 
 

@@ -1,4 +1,6 @@
-"""Panels follow their controls, survive bad input, and leave a picture for readers without a kernel."""
+"""Panels follow their controls, survive bad input, and leave a picture for readers without a
+kernel.
+"""
 
 import base64
 import io
@@ -56,7 +58,9 @@ def test_tests_find_a_panel_by_its_class(panel):
 
 def test_typing_digits_changes_picture_and_prediction(panel):
     before = bytes(panel.image.value)
-    assert before.startswith(PNG) and panel.message.value.startswith("After 1232 the model predicts")
+    assert before.startswith(PNG) and panel.message.value.startswith(
+        "After 1232 the model predicts"
+    )
     panel.controls["digits"].value = "98 7"
     assert bytes(panel.image.value).startswith(PNG) and panel.image.value != before
     assert panel.message.value.startswith("After 987 the model predicts")
@@ -90,7 +94,8 @@ def test_the_output_has_the_live_view_a_picture_and_a_sentence_without_a_kernel(
     bundle, metadata = panel._repr_mimebundle_()
     assert bundle[VIEW]["model_id"] == panel.box.model_id
     still, live = (
-        np.asarray(Image.open(io.BytesIO(b)).convert("RGB")).astype(int) for b in (base64.b64decode(bundle["image/png"]), panel.image.value)
+        np.asarray(Image.open(io.BytesIO(b)).convert("RGB")).astype(int)
+        for b in (base64.b64decode(bundle["image/png"]), panel.image.value)
     )
     assert still.shape == live.shape and np.abs(still - live).mean() < 1
     assert bundle["text/plain"].startswith("After 1232 the model predicts")
@@ -101,7 +106,10 @@ def test_ipython_takes_the_output(panel):
     from IPython.core.formatters import DisplayFormatter
 
     data, metadata = DisplayFormatter().format(panel)
-    assert data[VIEW] == panel._repr_mimebundle_()[0][VIEW] and metadata["image/png"]["alt"] == panel.message.value
+    assert (
+        data[VIEW] == panel._repr_mimebundle_()[0][VIEW]
+        and metadata["image/png"]["alt"] == panel.message.value
+    )
 
 
 def test_no_figure_stays_open(network):
@@ -118,7 +126,9 @@ def decoded(panel):
 
 
 class Blot(nn.Module):
-    """Codes (N, D) → images (N, 1, 28, 28) in [−1, 1] whose brightness is the first coordinate; batch norm makes train mode show."""
+    """Codes (N, D) → images (N, 1, 28, 28) in [−1, 1] whose brightness is the first coordinate;
+    batch norm makes train mode show.
+    """
 
     def __init__(self, dim=2):
         super().__init__()
@@ -141,16 +151,27 @@ def frames():
 
 def test_the_scrubber_starts_at_the_end_and_shows_the_frame_of_its_label(frames):
     panel = widgets.scrubber(frames, ["0", "0", "5", "30"])  # a label may come twice
-    assert panel.image.value == frames[3] and panel.message.value == "epoch 30 (4 of 4)" and panel.image.layout.width == "50px"
+    assert (
+        panel.image.value == frames[3]
+        and panel.message.value == "epoch 30 (4 of 4)"
+        and panel.image.layout.width == "50px"
+    )
     panel.controls["frame"].index = 1
     assert panel.image.value == frames[1] and panel.message.value == "epoch 0 (2 of 4)"
-    assert panel.controls["frame"].description == "epoch" and "labkit-scrubber" in panel.box._dom_classes
+    assert (
+        panel.controls["frame"].description == "epoch"
+        and "labkit-scrubber" in panel.box._dom_classes
+    )
 
 
 def test_the_scrubber_can_be_played(frames):
     panel = widgets.scrubber(frames, list("abcd"))
     play, slider = panel.box.children[0].children
-    assert slider is panel.controls["frame"] and isinstance(play, ipywidgets.Play) and (play.min, play.max) == (0, 3)
+    assert (
+        slider is panel.controls["frame"]
+        and isinstance(play, ipywidgets.Play)
+        and (play.min, play.max) == (0, 3)
+    )
 
 
 def test_the_scrubber_refuses_what_it_cannot_show(frames):
@@ -163,7 +184,9 @@ def test_the_scrubber_refuses_what_it_cannot_show(frames):
 
 @pytest.fixture
 def codes():
-    return dict(zip("835", torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), strict=True))
+    return dict(
+        zip("835", torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), strict=True)
+    )
 
 
 def test_a_walk_draws_the_code_on_the_way_as_the_generator_in_eval_mode_does(codes):
@@ -192,11 +215,19 @@ def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, reader):
     panel.controls["end"].value = "5"
     assert panel.message.value.startswith("8 → 5, ")
     panel.controls["start"].value = "5"
-    assert panel.message.value.startswith(f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the reader sees ")
+    assert panel.message.value.startswith(
+        f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the reader sees "
+    )
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"8": torch.ones(4)}, {"8": torch.ones(4), "3": torch.ones(5)}, {"8": torch.ones(1, 4), "3": torch.ones(1, 4)}]
+    "wrong",
+    [
+        {},
+        {"8": torch.ones(4)},
+        {"8": torch.ones(4), "3": torch.ones(5)},
+        {"8": torch.ones(1, 4), "3": torch.ones(1, 4)},
+    ],
 )
 def test_a_walk_refuses_codes_that_it_cannot_walk_between(wrong):
     with pytest.raises(ValueError, match="two codes or more of one length"):
@@ -216,7 +247,10 @@ def test_slerp_from_a_zero_code_gets_a_message_and_lerp_goes_on(codes):
 def plane(reader):
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     return widgets.latent_plane(
-        lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28), points, torch.arange(300) % 10, reader
+        lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28),
+        points,
+        torch.arange(300) % 10,
+        reader,
     )
 
 
@@ -225,7 +259,10 @@ def test_the_plane_decodes_where_the_sliders_are_and_reads_what_it_shows(plane, 
     level = round(255 * float(torch.tensor([1.5, -0.5]).sigmoid().prod()))
     assert np.abs(decoded(plane)[:224, -224:] - level).max() <= 3
     p = reader(torch.full((1, 1, 28, 28), level, dtype=torch.uint8)).softmax(1)[0]
-    assert plane.message.value == f"z = (+1.5, -0.5) σ: the reader sees {p.argmax()} with p = {p.max():.2f}."
+    assert (
+        plane.message.value
+        == f"z = (+1.5, -0.5) σ: the reader sees {p.argmax()} with p = {p.max():.2f}."
+    )
 
 
 def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plane):
@@ -236,7 +273,12 @@ def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plan
 
     start = decoded(plane)[:, :420]
     seen = {}
-    for name, z in {"right": (2.5, 0), "left": (-2.5, 0), "up": (0, 2.5), "down": (0, -2.5)}.items():
+    for name, z in {
+        "right": (2.5, 0),
+        "left": (-2.5, 0),
+        "up": (0, 2.5),
+        "down": (0, -2.5),
+    }.items():
         plane.controls["z1"].value, plane.controls["z2"].value = z
         seen[name] = changed()
     assert seen["right"][0] > seen["left"][0] + 50 and seen["up"][1] < seen["down"][1] - 50
@@ -244,7 +286,9 @@ def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plan
 
 def test_pixels_of_the_scatter_are_where_matplotlib_drew_the_points():
     point = np.array([[1.0, -2.0]])
-    with_point, to_pixels = pictures.scatter(np.repeat(point, 50, axis=0), np.zeros(50, int), 3.0, [" "], 420)
+    with_point, to_pixels = pictures.scatter(
+        np.repeat(point, 50, axis=0), np.zeros(50, int), 3.0, [" "], 420
+    )
     column, row = to_pixels(*point[0])
     without, _ = pictures.scatter(np.full((1, 2), 9.0), np.zeros(1, int), 3.0, [" "], 420)
     rows, columns = np.nonzero(np.abs(with_point.astype(int) - without).sum(2) > 50)
@@ -254,7 +298,11 @@ def test_pixels_of_the_scatter_are_where_matplotlib_drew_the_points():
 def test_the_plane_has_labelled_sliders_to_its_limit(plane):
     for name, subscript in {"z1": "z₁", "z2": "z₂"}.items():
         slider = plane.controls[name]
-        assert subscript in slider.description and (slider.min, slider.max) == (-3, 3) and 0 < slider.step <= 0.2
+        assert (
+            subscript in slider.description
+            and (slider.min, slider.max) == (-3, 3)
+            and 0 < slider.step <= 0.2
+        )
 
 
 @pytest.mark.parametrize("points, labels", [((9, 64), (9,)), ((9, 2), (8,)), ((9,), (9,))])
@@ -283,14 +331,26 @@ def test_a_network_is_used_in_eval_mode_and_left_as_it_was():
 
 
 def test_class_names_stand_in_the_sentence(codes, reader):
-    names = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
+    names = [
+        "T-shirt",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Boot",
+    ]
     panel = widgets.walk(Blot(16), codes, reader, classes=names)
     assert any(f"the reader sees {name} with p" in panel.message.value for name in names)
 
 
 def test_colour_images_keep_their_colours():
     panel = widgets.walk(
-        lambda z: torch.tensor([0.4, -0.2, 0.1])[None, :, None, None].expand(len(z), 3, 64, 64), {"a": torch.ones(3), "b": torch.ones(3)}
+        lambda z: torch.tensor([0.4, -0.2, 0.1])[None, :, None, None].expand(len(z), 3, 64, 64),
+        {"a": torch.ones(3), "b": torch.ones(3)},
     )
     assert decoded(panel)[5, 5].tolist() == [round(127.5 * (1 + c)) for c in (0.4, -0.2, 0.1)]
 
@@ -312,18 +372,33 @@ def test_bars_are_as_long_as_the_probabilities():
     best, others = ((canvas == colour).all(2) for colour in (pictures.ORANGE, pictures.BLUE))
     lengths = [(best | others)[row].sum() for row in (10, 30, 50, 70)]
     assert best[10].any() and not best[30:].any()
-    assert lengths[0] == pytest.approx(2 * lengths[1], abs=2) and lengths[1] == lengths[2] and lengths[3] <= 1
+    assert (
+        lengths[0] == pytest.approx(2 * lengths[1], abs=2)
+        and lengths[1] == lengths[2]
+        and lengths[3] <= 1
+    )
 
 
 def test_enlarging_repeats_pixels():
     image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
-    np.testing.assert_array_equal(pictures.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int)))
+    np.testing.assert_array_equal(
+        pictures.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int))
+    )
 
 
 SHELF = {
-    ("digits", "GAN", "8"): (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), {"percent": 3.0, "recall": 0.5}),
-    ("digits", "VAE", "8"): (torch.full((4, 1, 28, 28), 255, dtype=torch.uint8), {"percent": 30.0, "recall": 0.25}),
-    ("digits", "VAE", "16"): (torch.full((4, 1, 28, 28), 90, dtype=torch.uint8), {"percent": 40.0, "recall": 0.75}),
+    ("digits", "GAN", "8"): (
+        torch.zeros(4, 1, 28, 28, dtype=torch.uint8),
+        {"percent": 3.0, "recall": 0.5},
+    ),
+    ("digits", "VAE", "8"): (
+        torch.full((4, 1, 28, 28), 255, dtype=torch.uint8),
+        {"percent": 30.0, "recall": 0.25},
+    ),
+    ("digits", "VAE", "16"): (
+        torch.full((4, 1, 28, 28), 90, dtype=torch.uint8),
+        {"percent": 40.0, "recall": 0.75},
+    ),
 }
 
 
@@ -332,7 +407,10 @@ def test_a_gallery_shows_the_chosen_images_and_says_their_scores():
     assert panel.message.value == "digits, GAN, 8: percent 3, recall 0.5"
     before = bytes(panel.image.value)
     panel.controls["model"].value = "VAE"
-    assert panel.message.value == "digits, VAE, 8: percent 30, recall 0.25" and panel.image.value != before
+    assert (
+        panel.message.value == "digits, VAE, 8: percent 30, recall 0.25"
+        and panel.image.value != before
+    )
     assert bytes(panel.image.value).startswith(PNG)
 
 

@@ -1,4 +1,6 @@
-"""The arithmetic panels answer what is typed, say what a query looks like, and show the pictures that the model reads."""
+"""The arithmetic panels answer what is typed, say what a query looks like, and show the pictures
+that the model reads.
+"""
 
 import ipywidgets
 import pytest
@@ -30,10 +32,15 @@ def bank():
 
 def test_typing_a_query_gives_its_answer():
     panel = panels.calculator(oracle)
-    assert bytes(panel.image.value).startswith(PNG) and "14+26: the model says ' 40' with p = 1.00" in panel.message.value
+    assert (
+        bytes(panel.image.value).startswith(PNG)
+        and "14+26: the model says ' 40' with p = 1.00" in panel.message.value
+    )
     before = panel.image.value
     panel.controls["query"].value = "3 - 17"
-    assert "3-17: the model says '-14'" in panel.message.value and panel.message.value.endswith("which is right.")
+    assert "3-17: the model says '-14'" in panel.message.value and panel.message.value.endswith(
+        "which is right."
+    )
     assert panel.image.value != before
 
 
@@ -43,7 +50,10 @@ def test_a_wrong_answer_is_called_wrong():
 
 @pytest.mark.parametrize("typed", ["", "14", "abc", "123+4", "1+2+3", "14+"])
 def test_what_is_no_query_gets_a_message_and_the_picture_stays(typed, bank):
-    for panel in (panels.calculator(oracle), panels.handwritten(lambda images: oracle(images[:, :, 0, 0, 0].long() - 1), bank)):
+    for panel in (
+        panels.calculator(oracle),
+        panels.handwritten(lambda images: oracle(images[:, :, 0, 0, 0].long() - 1), bank),
+    ):
         before = panel.image.value
         panel.controls["query"].value = typed
         assert panel.image.value == before and "such as" in panel.message.value
@@ -85,12 +95,18 @@ def test_the_model_reads_the_pictures_that_were_chosen(bank):
     button = next(part for part in row if isinstance(part, ipywidgets.Button))
     button.click()
     assert not torch.equal(seen[-1], before) and panel.image.value != picture
-    assert torch.equal(seen[-1][0, :, 0, 0, 0], before[0, :, 0, 0, 0])  # other hands, the same symbols
+    assert torch.equal(
+        seen[-1][0, :, 0, 0, 0], before[0, :, 0, 0, 0]
+    )  # other hands, the same symbols
 
 
 def test_a_bank_with_few_pictures_of_a_symbol_will_do():
     digits = synthetic.digits(60, seed=0)
     count = torch.cat([digits.labels.bincount(minlength=10), torch.tensor([1, 1, 1])])
-    images = torch.cat([digits.images[digits.labels.argsort()], torch.zeros(3, 1, 28, 28, dtype=torch.uint8)])
-    panel = panels.handwritten(lambda images: torch.zeros(1, 3, 13), Glyphs(images, count.cumsum(0) - count, count))
+    images = torch.cat(
+        [digits.images[digits.labels.argsort()], torch.zeros(3, 1, 28, 28, dtype=torch.uint8)]
+    )
+    panel = panels.handwritten(
+        lambda images: torch.zeros(1, 3, 13), Glyphs(images, count.cumsum(0) - count, count)
+    )
     assert "but 14+26 is 40." in panel.message.value

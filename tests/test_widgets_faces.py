@@ -1,4 +1,6 @@
-"""Panels for photographs follow their sliders; principal axes are those of an oracle; the map shows each image where its code is."""
+"""Panels for photographs follow their sliders; principal axes are those of an oracle; the map shows
+each image where its code is.
+"""
 
 import io
 
@@ -17,7 +19,9 @@ MIXING = torch.tensor([[3.0, 0, 0], [1, 2, 0], [0, 0, 0.5]])
 
 @pytest.fixture(scope="module")
 def codes():
-    return torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ MIXING + torch.tensor([1.0, 2, 3])
+    return torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ MIXING + torch.tensor(
+        [1.0, 2, 3]
+    )
 
 
 def decode(z):
@@ -60,10 +64,14 @@ def test_directions_move_the_code_by_sigmas_along_an_axis(codes):
 
     assert np.allclose(pixels(panel)[5, 5], expected(axes.mean), atol=1)
     panel.controls["direction_2"].value = -1.5
-    assert np.allclose(pixels(panel)[5, 5], expected(axes.mean - 1.5 * axes.sd[1] * axes.directions[1]), atol=1)
+    assert np.allclose(
+        pixels(panel)[5, 5], expected(axes.mean - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
+    )
     assert "direction 2: -1.5 σ" in panel.message.value
     panel.controls["face"].value = "first"
-    assert np.allclose(pixels(panel)[5, 5], expected(codes[0] - 1.5 * axes.sd[1] * axes.directions[1]), atol=1)
+    assert np.allclose(
+        pixels(panel)[5, 5], expected(codes[0] - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
+    )
 
 
 def test_directions_refuse_more_axes_than_there_are(codes):
@@ -76,10 +84,15 @@ def test_directions_refuse_more_axes_than_there_are(codes):
 def test_completeness_follows_slider_and_side():
     images = torch.full((2, 3, 64, 64), 255, dtype=torch.uint8)
     images[1] = 0
-    panel = widgets_faces.completeness(images, {"black": lambda x, m: torch.zeros(x.shape), "white": lambda x, m: torch.ones(x.shape)})
+    panel = widgets_faces.completeness(
+        images,
+        {"black": lambda x, m: torch.zeros(x.shape), "white": lambda x, m: torch.ones(x.shape)},
+    )
     assert "black 0.0 dB, white inf dB" in panel.message.value  # a white image
     shown = pixels(panel)  # visible, black, white, original: 128 pixels each, 12 between them
-    assert (shown[5, [5, 123]] == [[255] * 3, [128] * 3]).all() and (shown[5, [145, 263]] == [[255] * 3, [0] * 3]).all()
+    assert (shown[5, [5, 123]] == [[255] * 3, [128] * 3]).all() and (
+        shown[5, [145, 263]] == [[255] * 3, [0] * 3]
+    ).all()
     panel.controls["side"].value = "right"
     assert (pixels(panel)[5, [5, 123]] == [[128] * 3, [255] * 3]).all()
     panel.controls["cat"].value = 1
@@ -105,8 +118,12 @@ def test_completeness_needs_images_methods_and_a_name_each():
 
 def test_thumbnails_stand_where_their_codes_are():
     corners = np.array([[0.5, 0.5], [2.5, 0.5], [0.5, 2.5], [2.5, 2.5], [0, 0], [3, 3]])
-    images = torch.arange(40, 246, 41, dtype=torch.uint8)[: len(corners), None, None, None].expand(-1, 3, 8, 8)
+    images = torch.arange(40, 246, 41, dtype=torch.uint8)[: len(corners), None, None, None].expand(
+        -1, 3, 8, 8
+    )
     ax = plots.thumbnails(images, corners, plt.figure().add_subplot(), cells=3, quantile=0)
     canvas = ax.images[0].get_array()
-    assert [canvas[y, x, 0] for y, x in ((20, 4), (20, 20), (4, 4), (4, 20))] == images[:4, 0, 0, 0].tolist()  # row 0 is the top
+    assert [canvas[y, x, 0] for y, x in ((20, 4), (20, 20), (4, 4), (4, 20))] == images[
+        :4, 0, 0, 0
+    ].tolist()  # row 0 is the top
     assert (canvas[12, 12] == 255).all()

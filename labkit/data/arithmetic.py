@@ -1,7 +1,9 @@
-"""Sums and differences as sequences of characters: "14+26" → " 40", " 3-12" → " -9"; as tokens, and as pictures of handwriting.
+"""Sums and differences as sequences of characters: "14+26" → " 40", " 3-12" → " -9"; as tokens, and
+as pictures of handwriting.
 
-A query has two operands of up to d digits around its sign, 2d + 1 characters; its answer has d + 1. Both are padded with blanks on the
-left, so that units stand under units. The split goes by the unordered pair of operands: 14+26, 26+14, 14−26 and 26−14 are on one side.
+A query has two operands of up to d digits around its sign, 2d + 1 characters; its answer has d + 1.
+Both are padded with blanks on the left, so that units stand under units. The split goes by the
+unordered pair of operands: 14+26, 26+14, 14−26 and 26−14 are on one side.
 
     >>> queries = all_queries()                                   # 20,000 of them
     >>> train, held_out = split(queries)                          # indices
@@ -23,7 +25,9 @@ SYMBOLS = "0123456789+- "
 PLUS, MINUS, BLANK = 10, 11, 12  # their places in SYMBOLS
 HELD_OUT_IN_TEN = 2
 OPERATOR_SEEDS = {"train": 10, "test": 11}
-SIGNS = str.maketrans({"−": "-", "–": "-"})  # what a phone's keyboard or a copied text may give for a minus
+SIGNS = str.maketrans(
+    {"−": "-", "–": "-"}
+)  # what a phone's keyboard or a copied text may give for a minus
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ class Queries:
 
     @property
     def pair(self) -> Tensor:
-        """A number for the unordered pair of operands, int64 (N,): the same for 14+26, 26+14, 14−26 and 26−14."""
+        """A number for the unordered pair of operands, int64 (N,): the same for 14+26, 26+14, 14−26
+        and 26−14.
+        """
         return torch.minimum(self.a, self.b) * 10**self.digits + torch.maximum(self.a, self.b)
 
     def tokens(self) -> Tensor:
@@ -57,15 +63,21 @@ class Queries:
         return torch.cat([write(self.a, self.digits), operator, write(self.b, self.digits)], dim=1)
 
     def answers(self) -> Tensor:
-        """The answers as places in SYMBOLS, int64 (N, digits + 1), a minus directly before its number."""
+        """The answers as places in SYMBOLS, int64 (N, digits + 1), a minus directly before its
+        number.
+        """
         return write(self.result, self.digits + 1)
 
 
 def write(numbers: Tensor, width: int) -> Tensor:
-    """Whole numbers (N,) as tokens (N, width), right-aligned, a minus directly before the first digit. They must fit."""
+    """Whole numbers (N,) as tokens (N, width), right-aligned, a minus directly before the first
+    digit. They must fit.
+    """
     powers = 10 ** torch.arange(width - 1, -1, -1, device=numbers.device)
     shifted = numbers.abs()[:, None] // powers
-    leading = (shifted == 0) & (powers > 1)  # zeros before the number; the last place always has a digit
+    leading = (shifted == 0) & (
+        powers > 1
+    )  # zeros before the number; the last place always has a digit
     before_first = leading & ~leading.roll(-1, dims=1)
     tokens = torch.where(leading, BLANK, shifted % 10)
     return torch.where(before_first & (numbers < 0)[:, None], MINUS, tokens)
@@ -77,7 +89,9 @@ def decode(tokens: Tensor) -> list[str]:
 
 
 def parse(text: str, digits: int = 2) -> Queries:
-    """The one query that `text` spells, spaces at will. Raises ValueError, saying what a query looks like, for anything else."""
+    """The one query that `text` spells, spaces at will. Raises ValueError, saying what a query
+    looks like, for anything else.
+    """
     compact = re.sub(r"\s", "", text).translate(SIGNS)
     match = re.fullmatch(r"([0-9]+)([+-])([0-9]+)", compact)
     example = {2: '"14+26" or "3-17"'}.get(digits, f'"{"9" * digits}+{"1" * digits}"')
@@ -87,16 +101,29 @@ def parse(text: str, digits: int = 2) -> Queries:
     if stranger := next((c for c in compact if c not in SYMBOLS), None):
         raise ValueError(f"{text!r} is no query, for it has {stranger!r}: {asked}.")
     if not match:
-        fault = "a number is missing or there is a sign too many" if re.search("[+-]", compact) else "it has no + or -"
+        fault = (
+            "a number is missing or there is a sign too many"
+            if re.search("[+-]", compact)
+            else "it has no + or -"
+        )
         raise ValueError(f"{text!r} is no query, for {fault}: {asked}.")
     a, operator, b = match.groups()
     if max(len(a), len(b)) > digits:
-        raise ValueError(f"{text!r} is no query here, for {max(a, b, key=len)} has {max(len(a), len(b))} digits: {asked}.")
-    return Queries(torch.tensor([int(a)]), torch.tensor([int(b)]), torch.tensor([1 if operator == "+" else -1]), digits)
+        raise ValueError(
+            f"{text!r} is no query here, for {max(a, b, key=len)} has {max(len(a), len(b))} digits: {asked}."
+        )
+    return Queries(
+        torch.tensor([int(a)]),
+        torch.tensor([int(b)]),
+        torch.tensor([1 if operator == "+" else -1]),
+        digits,
+    )
 
 
 def all_queries(digits: int = 2, operators: str = "+-") -> Queries:
-    """Every query with operands of up to `digits` digits: 20,000 for two. Raises ValueError for more than three digits: use sample()."""
+    """Every query with operands of up to `digits` digits: 20,000 for two. Raises ValueError for
+    more than three digits: use sample().
+    """
     if not 1 <= digits <= 3:
         raise ValueError(
             f"all_queries lists operands of 1 to 3 digits, got {digits}: there would be {2 * 10 ** (2 * digits):,}; use sample()"
@@ -106,17 +133,30 @@ def all_queries(digits: int = 2, operators: str = "+-") -> Queries:
     return Queries(a, b, sign, digits)
 
 
-def sample(n: int, digits: int, operators: str, generator: torch.Generator, split: str = "train") -> Queries:
-    """`n` random queries of one split, "train" or "held_out", told apart by a hash of the unordered pair: nothing is stored or listed."""
+def sample(
+    n: int, digits: int, operators: str, generator: torch.Generator, split: str = "train"
+) -> Queries:
+    """`n` random queries of one split, "train" or "held_out", told apart by a hash of the unordered
+    pair: nothing is stored or listed.
+    """
     if split not in ("train", "held_out"):
         raise ValueError(f'split must be "train" or "held_out", got {split!r}')
     signs, kept = _signs(operators), None
     while kept is None or len(kept) < n:  # rejection: draw freely, keep what belongs to the split
         size = 6 * n if split == "held_out" else 2 * n
         a, b = torch.randint(10**digits, (2, size), generator=generator)
-        drawn = Queries(a, b, signs[torch.randint(len(signs), (size,), generator=generator)], digits)
+        drawn = Queries(
+            a, b, signs[torch.randint(len(signs), (size,), generator=generator)], digits
+        )
         drawn = drawn[is_held_out(drawn) == (split == "held_out")]
-        kept = drawn if kept is None else Queries(*(torch.cat([getattr(q, f) for q in (kept, drawn)]) for f in ("a", "b", "sign")), digits)
+        kept = (
+            drawn
+            if kept is None
+            else Queries(
+                *(torch.cat([getattr(q, f) for q in (kept, drawn)]) for f in ("a", "b", "sign")),
+                digits,
+            )
+        )
     return kept[slice(n)]
 
 
@@ -128,39 +168,52 @@ def _signs(operators: str) -> Tensor:
 
 def is_held_out(queries: Queries) -> Tensor:
     """Whether each query's pair belongs to the fifth that sample() holds out; bool (N,)."""
-    h = (queries.pair + queries.digits) * 6364136223846793005  # splitmix-style mixing; int64 wraps around, as a hash wants
+    h = (
+        queries.pair + queries.digits
+    ) * 6364136223846793005  # splitmix-style mixing; int64 wraps around, as a hash wants
     h = (h ^ ((h >> 29) & 0x7FFFFFFFF)) * 2862933555777941757
     return (h ^ (h >> 32)).remainder(10) < HELD_OUT_IN_TEN
 
 
-def split(queries: Queries, held_out: float | range = 0.2, seed: int = 0, by: str = "pair") -> tuple[Tensor, Tensor]:
+def split(
+    queries: Queries, held_out: float | range = 0.2, seed: int = 0, by: str = "pair"
+) -> tuple[Tensor, Tensor]:
     """Indices (train, held out) into `queries`.
 
-    by: "pair", a share `held_out` of the unordered pairs with all of their queries; "query", a share of the queries, which leaves most of
-    their commuted twins in training (only to see what that does); "operand", all queries with an operand in `held_out`, a range.
+    by: "pair", a share `held_out` of the unordered pairs with all of their queries; "query", a
+    share of the queries, which leaves most of their commuted twins in training (only to see what
+    that does); "operand", all queries with an operand in `held_out`, a range.
     """
     generator = torch.Generator().manual_seed(seed)
     if by == "operand":
         if not isinstance(held_out, range):
-            raise ValueError(f'by="operand" holds out a range of operands, such as range(40, 50); got {held_out!r}')
+            raise ValueError(
+                f'by="operand" holds out a range of operands, such as range(40, 50); got {held_out!r}'
+            )
         numbers = torch.tensor(held_out)
         out = torch.isin(queries.a, numbers) | torch.isin(queries.b, numbers)
     elif by in ("pair", "query"):
         keys = queries.pair if by == "pair" else torch.arange(len(queries))
         groups = keys.unique()
-        chosen = groups[torch.randperm(len(groups), generator=generator)[: round(held_out * len(groups))]]
+        chosen = groups[
+            torch.randperm(len(groups), generator=generator)[: round(held_out * len(groups))]
+        ]
         out = torch.isin(keys, chosen)
     else:
         raise ValueError(f'by must be "pair", "query" or "operand", got {by!r}')
     train, test = (~out).nonzero()[:, 0], out.nonzero()[:, 0]
     if by != "query":
-        assert not torch.isin(queries.pair[train], queries.pair[test]).any(), "a pair of operands is on both sides of the split"
+        assert not torch.isin(queries.pair[train], queries.pair[test]).any(), (
+            "a pair of operands is on both sides of the split"
+        )
     return train, test
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Handwritten pictures of every symbol: uint8 `images` (M, 1, 28, 28), sorted; those of symbol k are `count[k]` from `first[k]` on."""
+    """Handwritten pictures of every symbol: uint8 `images` (M, 1, 28, 28), sorted; those of symbol
+    k are `count[k]` from `first[k]` on.
+    """
 
     images: Tensor
     first: Tensor
@@ -173,28 +226,42 @@ class Glyphs:
 
 
 def glyphs(images: ImageSet, half: str, operators_per: int | None = None, seed: int = 0) -> Glyphs:
-    """The pictures of one half, "train" or "test", of a set of digits, with drawn + and − and a blank.
+    """The pictures of one half, "train" or "test", of a set of digits, with drawn + and − and a
+    blank.
 
-    operators_per: pictures of each sign, by default as many as of a digit, 3,000 at most. Train and test share neither digit nor sign.
-    Raises ValueError for another half and for a set that is not of digits.
+    operators_per: pictures of each sign, by default as many as of a digit, 3,000 at most. Train and
+    test share neither digit nor sign. Raises ValueError for another half and for a set that is not
+    of digits.
     """
     if half not in OPERATOR_SEEDS:
         raise ValueError(f'half must be "train" or "test", got {half!r}')
     if images.name != "mnist":
         raise ValueError(f'glyphs needs a set of digits, images.load("mnist"); got {images.title}')
-    pictures, labels = (images.train, images.train_labels) if half == "train" else (images.test, images.test_labels)
+    pictures, labels = (
+        (images.train, images.train_labels)
+        if half == "train"
+        else (images.test, images.test_labels)
+    )
     n = operators_per or min(3000, max(1, len(pictures) // 10))
-    drawn = operators(2 * n, seed=100 * seed + OPERATOR_SEEDS[half], labels=torch.arange(2).repeat_interleave(n))
+    drawn = operators(
+        2 * n, seed=100 * seed + OPERATOR_SEEDS[half], labels=torch.arange(2).repeat_interleave(n)
+    )
     blank = pictures.new_zeros(1, *pictures.shape[1:])
     count = torch.cat([labels.bincount(minlength=10), torch.tensor([n, n, 1])])
     if (count == 0).any():
         raise ValueError(
             f"{images.title} has no {int((count == 0).nonzero()[0])} among its {len(pictures)} {half} images; load more of them"
         )
-    return Glyphs(torch.cat([pictures[labels.argsort(stable=True)], drawn.images, blank]), count.cumsum(0) - count, count)
+    return Glyphs(
+        torch.cat([pictures[labels.argsort(stable=True)], drawn.images, blank]),
+        count.cumsum(0) - count,
+        count,
+    )
 
 
 def draw(tokens: Tensor, bank: Glyphs, generator: torch.Generator) -> Tensor:
-    """Each symbol of `tokens` (N, L) as one of its pictures in the bank, by chance; uint8 (N, L, 1, 28, 28)."""
+    """Each symbol of `tokens` (N, L) as one of its pictures in the bank, by chance; uint8 (N, L, 1,
+    28, 28).
+    """
     chance = torch.rand(tokens.shape, generator=generator, dtype=torch.float64)
     return bank.images[bank.first[tokens] + (chance * bank.count[tokens]).long()]

@@ -7,12 +7,15 @@ SIDES = ("left", "right", "top", "bottom")
 
 
 def visible_part(share: float, side: str = "left", size: int = 64) -> Tensor:
-    """A mask (1, size, size) that shows this share of the image, from `side` on: 0 nothing, ½ half, 1 all of it.
+    """A mask (1, size, size) that shows this share of the image, from `side` on: 0 nothing, ½ half,
+    1 all of it.
 
     Raises ValueError for a share outside of [0, 1] and an unknown side.
     """
     if not 0 <= share <= 1 or side not in SIDES:
-        raise ValueError(f"a share from 0 to 1 and one of {', '.join(SIDES)} are expected, got {share} and {side!r}")
+        raise ValueError(
+            f"a share from 0 to 1 and one of {', '.join(SIDES)} are expected, got {share} and {side!r}"
+        )
     line = (torch.arange(size) < round(share * size)).float()  # seen from the left
     line = line.flip(0) if side in ("right", "bottom") else line
     return (line if side in ("left", "right") else line[:, None]).expand(1, size, size).contiguous()

@@ -1,14 +1,17 @@
 """Is it real, and is it diverse? Precision, recall, density and coverage of generated features.
 
-B(x) is the ball around x whose radius reaches the k-th nearest neighbour of x in its own set; N real x_i, M generated y_j.
+B(x) is the ball around x whose radius reaches the k-th nearest neighbour of x in its own set; N
+real x_i, M generated y_j.
 
-    precision = share of y_j in some B(x_i)        recall   = share of x_i in some B(y_j)      (Kynkäänniemi et al. 2019, arXiv:1904.06991)
-    density   = Σ_ij [y_j ∈ B(x_i)] / (k M)        coverage = share of B(x_i) with a y_j in it        (Naeem et al. 2020, arXiv:2002.09797)
+    precision = share of y_j in some B(x_i)        recall   = share of x_i in some B(y_j)
+    (Kynkäänniemi et al. 2019, arXiv:1904.06991) density   = Σ_ij [y_j ∈ B(x_i)] / (k M)
+    coverage = share of B(x_i) with a y_j in it        (Naeem et al. 2020, arXiv:2002.09797)
 
-Pitfalls. Two samples of one distribution do not score 1: precision and recall depend on its dimension, so draw the real-vs-real line;
-density is 1 on average, coverage `expected_coverage`. The ball of one far-out real image takes in many bad samples: precision forgives
-them, density less so. Density exceeds 1 when samples crowd where real images are dense. The balls of far-out samples are as wide: recall
-may praise a model for noise. All four depend on k, N and M: compare at equal ones.
+Pitfalls. Two samples of one distribution do not score 1: precision and recall depend on its
+dimension, so draw the real-vs-real line; density is 1 on average, coverage `expected_coverage`. The
+ball of one far-out real image takes in many bad samples: precision forgives them, density less so.
+Density exceeds 1 when samples crowd where real images are dense. The balls of far-out samples are
+as wide: recall may praise a model for noise. All four depend on k, N and M: compare at equal ones.
 """
 
 from itertools import product
@@ -21,13 +24,16 @@ from labkit.metrics.checks import check_features
 
 
 def prdc(real: Tensor, generated: Tensor, k: int = 5, batch_size: int = 1000) -> dict[str, float]:
-    """ "precision", "recall", "density" and "coverage" of features real (N, D) and generated (M, D), by their `k` nearest neighbours.
+    """ "precision", "recall", "density" and "coverage" of features real (N, D) and generated (M,
+    D), by their `k` nearest neighbours.
 
-    Distances are made in blocks of `batch_size`², so memory does not grow with N × M. Raises ValueError for features that cannot be
-    compared, or fewer than k + 1 of them.
+    Distances are made in blocks of `batch_size`², so memory does not grow with N × M. Raises
+    ValueError for features that cannot be compared, or fewer than k + 1 of them.
     """
     if k < 1:
-        raise ValueError(f"k counts nearest neighbours, so it is 1 or more, got {k}; the papers take 3 and 5")
+        raise ValueError(
+            f"k counts nearest neighbours, so it is 1 or more, got {k}; the papers take 3 and 5"
+        )
     check_features(real, generated, k + 1, f"the {k} nearest neighbours of each among the others")
     centre = real.double().mean(0)  # |x|² + |y|² − 2 x·y loses fewest digits around 0
     x, y = real.double() - centre, generated.double() - centre
@@ -67,9 +73,10 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def expected_coverage(n: int, m: int, k: int = 5) -> float:
-    """Coverage of n real samples by m of the same distribution, on average: 1 − ∏_{i=1…k} (n − i) / (n + m − i).
+    """Coverage of n real samples by m of the same distribution, on average: 1 − ∏_{i=1…k} (n − i) /
+    (n + m − i).
 
-    Around each x the n − 1 other real and the m generated ones come in any order alike; B(x) is empty if the k nearest of all are real.
-    For n = m it is about 1 − 2⁻ᵏ.
+    Around each x the n − 1 other real and the m generated ones come in any order alike; B(x) is
+    empty if the k nearest of all are real. For n = m it is about 1 − 2⁻ᵏ.
     """
     return 1 - prod((n - i) / (n + m - i) for i in range(1, k + 1))

@@ -1,4 +1,6 @@
-"""Numbers for words about generated images: is every class there, can they be read, how far are they from real ones?"""
+"""Numbers for words about generated images: is every class there, can they be read, how far are
+they from real ones?
+"""
 
 import pandas as pd
 import torch
@@ -11,9 +13,11 @@ from labkit.models.gan import sample
 
 @torch.inference_mode()
 def read(reader: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and class probabilities (N, classes) of images uint8 (N, 1, 28, 28), as a frozen Reader sees them.
+    """Features (N, D) and class probabilities (N, classes) of images uint8 (N, 1, 28, 28), as a
+    frozen Reader sees them.
 
-    Float images in [0, 1] will do, too. Raises ValueError for other shapes, types or ranges, which a reader would take without a word.
+    Float images in [0, 1] will do, too. Raises ValueError for other shapes, types or ranges, which
+    a reader would take without a word.
     """
     check_images(images)
     features = torch.cat([reader.features(part) for part in images.split(batch_size)])
@@ -23,9 +27,10 @@ def read(reader: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tens
 def describe(reader: nn.Module, images: Tensor, real_features: Tensor) -> dict[str, float]:
     """What `reader` says of generated images (N, 1, 28, 28) beside features (M, D) of real ones.
 
-    frechet: classifier Fréchet distance; frechet_share: the same over the total variance of the real features; confidence: mean of the
-    largest class probability; rarest: the smallest share of a class, in [0, 1]; classes: how many have more than 1 %; kl_uniform: KL of
-    the class histogram to a uniform one, in nats.
+    frechet: classifier Fréchet distance; frechet_share: the same over the total variance of the
+    real features; confidence: mean of the largest class probability; rarest: the smallest share of
+    a class, in [0, 1]; classes: how many have more than 1 %; kl_uniform: KL of the class histogram
+    to a uniform one, in nats.
     """
     features, probabilities = read(reader, images)
     share = histogram(probabilities)
@@ -42,21 +47,31 @@ def describe(reader: nn.Module, images: Tensor, real_features: Tensor) -> dict[s
 
 def histogram(probabilities: Tensor) -> Tensor:
     """Share of images whose likeliest class is each: (classes,), sums to 1."""
-    return torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double() / len(probabilities)
+    return torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double() / len(
+        probabilities
+    )
 
 
 def modes_covered(share: Tensor, threshold: float = 0.01) -> int:
-    """How many classes have more than `threshold` of the images, of shares (classes,); of two kinds of 7 it sees one."""
+    """How many classes have more than `threshold` of the images, of shares (classes,); of two kinds
+    of 7 it sees one.
+    """
     return int((share > threshold).sum())
 
 
 def histogram_distance(p: Tensor, q: Tensor) -> float:
-    """Total variation ½ Σ |p − q| of two histograms (classes,), in [0, 1]: the share of images that would have to change class.
+    """Total variation ½ Σ |p − q| of two histograms (classes,), in [0, 1]: the share of images that
+    would have to change class.
 
-    Draws alone make about √(classes / 2N) / 2 of it, so draw the real-vs-real floor. Raises ValueError for vectors that are not shares.
+    Draws alone make about √(classes / 2N) / 2 of it, so draw the real-vs-real floor. Raises
+    ValueError for vectors that are not shares.
     """
     for share in (p, q):
-        if share.shape != p.shape or share.ndim != 1 or not ((share >= 0).all() and abs(share.sum() - 1) < 1e-6):
+        if (
+            share.shape != p.shape
+            or share.ndim != 1
+            or not ((share >= 0).all() and abs(share.sum() - 1) < 1e-6)
+        ):
             raise ValueError(
                 f"expected two histograms (classes,) that sum to 1, got {tuple(p.shape)} and {tuple(q.shape)}; see histogram()"
             )
@@ -64,12 +79,20 @@ def histogram_distance(p: Tensor, q: Tensor) -> float:
 
 
 def histogram_table(probabilities: dict[str, Tensor], classes: list[str]) -> pd.DataFrame:
-    """Rows of set, class, share, as seaborn takes them, for probabilities (N, classes) by name of the set."""
-    return pd.concat(pd.DataFrame({"images": name, "class": classes, "share": histogram(p)}) for name, p in probabilities.items())
+    """Rows of set, class, share, as seaborn takes them, for probabilities (N, classes) by name of
+    the set.
+    """
+    return pd.concat(
+        pd.DataFrame({"images": name, "class": classes, "share": histogram(p)})
+        for name, p in probabilities.items()
+    )
 
 
-def codes_of_classes(generator: nn.Module, reader: nn.Module, classes: list[str], n: int = 2000, seed: int = 0) -> dict[str, Tensor]:
-    """For each class a code (Z,) that `generator` draws as it: of n random codes the one that `reader` is surest of.
+def codes_of_classes(
+    generator: nn.Module, reader: nn.Module, classes: list[str], n: int = 2000, seed: int = 0
+) -> dict[str, Tensor]:
+    """For each class a code (Z,) that `generator` draws as it: of n random codes the one that
+    `reader` is surest of.
 
     A class that the reader sees in none of them is left out.
     """

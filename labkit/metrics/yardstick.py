@@ -1,4 +1,6 @@
-"""One yardstick: every measure of lab 04 of a set of images, against the same real images, seen by the same frozen reader."""
+"""One yardstick: every measure of lab 04 of a set of images, against the same real images, seen by
+the same frozen reader.
+"""
 
 from torch import Tensor, nn
 
@@ -11,15 +13,19 @@ from labkit.profile import autocast
 
 
 def evenly(items: Tensor, n: int) -> Tensor:
-    """n of the items (N, …) at equal steps, or all if there are fewer. Not the first n: MNIST's first test images are its cleanest."""
+    """n of the items (N, …) at equal steps, or all if there are fewer. Not the first n: MNIST's
+    first test images are its cleanest.
+    """
     return items[:: max(1, len(items) // n)][:n]
 
 
 class Yardstick:
-    """Measures images uint8 (N, 1, 28, 28) against `real` ones (M, 1, 28, 28) in the features of `reader`.
+    """Measures images uint8 (N, 1, 28, 28) against `real` ones (M, 1, 28, 28) in the features of
+    `reader`.
 
-    n_near: how many of either are taken for neighbours and sharpness, whose cost grows with the square of it. Scores of one yardstick
-    compare at equal N; those of two (other reader, other real images) do not compare at all.
+    n_near: how many of either are taken for neighbours and sharpness, whose cost grows with the
+    square of it. Scores of one yardstick compare at equal N; those of two (other reader, other real
+    images) do not compare at all.
     """
 
     def __init__(self, reader: nn.Module, real: Tensor, n_near: int = 2000):
@@ -29,26 +35,42 @@ class Yardstick:
         self.histogram, self.variance = histogram(probabilities), total_variance(self.features)
 
     def distance(self, images: Tensor) -> dict[str, float]:
-        """Classifier Fréchet distance: "frechet", and "percent" of the total variance of the real features.
+        """Classifier Fréchet distance: "frechet", and "percent" of the total variance of the real
+        features.
 
-        "classes": how many have more than 1 %; "uneven": share of images that would have to change class for the real histogram.
+        "classes": how many have more than 1 %; "uneven": share of images that would have to change
+        class for the real histogram.
         """
         return self._of(*self._read(images))
 
     def score(self, images: Tensor) -> dict[str, float]:
-        """`distance`, and "KID", "precision", "recall", "density", "coverage", and the ratios "laplacian" and "high_frequency"."""
+        """`distance`, and "KID", "precision", "recall", "density", "coverage", and the ratios
+        "laplacian" and "high_frequency".
+        """
         features, probabilities = self._read(images)
         near = prdc(self.near, features[: self.n_near])
         sharp = sharpness_ratio(images[: self.n_near], self.real)
         subset = min(1000, len(features) // 2, len(self.features) // 2)
-        return self._of(features, probabilities) | {"KID": kid(features, self.features, subsets=10, size=subset).mean} | near | sharp
+        return (
+            self._of(features, probabilities)
+            | {"KID": kid(features, self.features, subsets=10, size=subset).mean}
+            | near
+            | sharp
+        )
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast("cpu"):  # real and generated images alike, so that rounding cannot tell them apart
+        with autocast(
+            "cpu"
+        ):  # real and generated images alike, so that rounding cannot tell them apart
             features, probabilities = read(self.reader, images)
         return features.float(), probabilities.float()
 
     def _of(self, features: Tensor, probabilities: Tensor) -> dict[str, float]:
         share, d2 = histogram(probabilities), frechet_distance(features, self.features)
         uneven = histogram_distance(share, self.histogram)
-        return {"frechet": d2, "percent": 100 * d2 / self.variance, "classes": modes_covered(share), "uneven": uneven}
+        return {
+            "frechet": d2,
+            "percent": 100 * d2 / self.variance,
+            "classes": modes_covered(share),
+            "uneven": uneven,
+        }

@@ -1,10 +1,13 @@
-"""Models that are told what to draw: a label y beside the code z (Mirza & Osindero 2014; Sohn et al. 2015; Miyato & Koyama 2018).
+"""Models that are told what to draw: a label y beside the code z (Mirza & Osindero 2014; Sohn et
+al. 2015; Miyato & Koyama 2018).
 
-    min_G max_D  E_{x,y}[log D(x|y)] + E_{z,y}[log(1 − D(G(z|y)|y))]             conditional GAN (Mirza & Osindero, eq. 2)
-    log p_θ(x|y) ≥ E_{q_φ(z|x,y)}[log p_θ(x|z,y)] − D_KL(q_φ(z|x,y) ‖ N(0, I))   conditional VAE (Sohn et al., eq. 4)
+    min_G max_D  E_{x,y}[log D(x|y)] + E_{z,y}[log(1 − D(G(z|y)|y))]             conditional GAN
+    (Mirza & Osindero, eq. 2) log p_θ(x|y) ≥ E_{q_φ(z|x,y)}[log p_θ(x|z,y)] − D_KL(q_φ(z|x,y) ‖ N(0,
+    I))   conditional VAE (Sohn et al., eq. 4)
 
-z no longer has to say which class it is, so it is left with the rest: the style. A good image under a wrong label is a fake like any other:
-that makes G obey. Labels y are int64 (N,), 0 … classes − 1; GAN images are in [−1, 1], VAE images in [0, 1].
+z no longer has to say which class it is, so it is left with the rest: the style. A good image under
+a wrong label is a fake like any other: that makes G obey. Labels y are int64 (N,), 0 … classes − 1;
+GAN images are in [−1, 1], VAE images in [0, 1].
 """
 
 from collections.abc import Callable
@@ -27,7 +30,8 @@ def one_hot(y: Tensor, classes: int) -> Tensor:
 class LinearGenerator(nn.Module):
     """Report E's generator: codes (N, Z) and labels (N,) → images (N, 1, 28, 28) in [−1, 1].
 
-    classes = 0: unconditional, labels are not looked at. gain: what stands in place of the 1 of a one-hot label.
+    classes = 0: unconditional, labels are not looked at. gain: what stands in place of the 1 of a
+    one-hot label.
     """
 
     def __init__(
@@ -41,14 +45,20 @@ class LinearGenerator(nn.Module):
         super().__init__()
         self.latent_dim, self.classes, self.gain = latent_dim, classes, gain
         layers = dense([latent_dim + classes, *hidden], activation)
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden[-1], 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
+        self.layers = nn.Sequential(
+            *layers, nn.Linear(hidden[-1], 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28))
+        )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.layers(torch.cat([z, self.gain * one_hot(y, self.classes)], 1) if self.classes else z)
+        return self.layers(
+            torch.cat([z, self.gain * one_hot(y, self.classes)], 1) if self.classes else z
+        )
 
 
 class LinearDiscriminator(nn.Module):
-    """Report E's discriminator: images (N, 1, 28, 28) and labels (N,) → logits (N). The label is appended to the pixels."""
+    """Report E's discriminator: images (N, 1, 28, 28) and labels (N,) → logits (N). The label is
+    appended to the pixels.
+    """
 
     def __init__(
         self,
@@ -66,13 +76,17 @@ class LinearDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         pixels = x.flatten(1)
-        return self.layers(torch.cat([pixels, self.gain * one_hot(y, self.classes)], 1) if self.classes else pixels).flatten()
+        return self.layers(
+            torch.cat([pixels, self.gain * one_hot(y, self.classes)], 1) if self.classes else pixels
+        ).flatten()
 
 
 class ConditionalGenerator(nn.Module):
-    """The kit's DCGAN generator with the label appended to the code: (N, Z) and (N,) → images (N, 1, 28, 28) in [−1, 1].
+    """The kit's DCGAN generator with the label appended to the code: (N, Z) and (N,) → images (N,
+    1, 28, 28) in [−1, 1].
 
-    A 1 in a one-hot row picks one column of the first layer's weights: an embedding of the label as a map (4b, 7, 7).
+    A 1 in a one-hot row picks one column of the first layer's weights: an embedding of the label as
+    a map (4b, 7, 7).
     """
 
     def __init__(self, latent_dim: int = 64, base: int = 16, classes: int = 10):
@@ -85,7 +99,8 @@ class ConditionalGenerator(nn.Module):
 
 
 class ProjectionDiscriminator(nn.Module):
-    """The kit's DCGAN discriminator with a projection (Miyato & Koyama 2018): images (N, 1, 28, 28) and labels (N,) → logits (N).
+    """The kit's DCGAN discriminator with a projection (Miyato & Koyama 2018): images (N, 1, 28, 28)
+    and labels (N,) → logits (N).
 
     ψ asks whether φ(x) looks real at all; ⟨v_y, φ(x)⟩ whether it looks like y.
     """
@@ -100,26 +115,40 @@ class ProjectionDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         phi = self.phi(x)  # (N, 128 b)
-        # ℓ(x, y) = ψ(φ(x)) + ⟨v_y, φ(x)⟩                                                     (Miyato & Koyama, eq. 3)
+        # ℓ(x, y) = ψ(φ(x)) + ⟨v_y, φ(x)⟩
+        # (Miyato & Koyama, eq. 3)
         return self.psi(phi).flatten() + (self.v(y) * phi).sum(1)
 
 
 class ConditionalVAE(nn.Module):
-    """q_φ(z|x, y) and p_θ(x|z, y), each told the label: images in [0, 1] (N, 1, 28, 28), labels (N,), codes (N, J).
+    """q_φ(z|x, y) and p_θ(x|z, y), each told the label: images in [0, 1] (N, 1, 28, 28), labels
+    (N,), codes (N, J).
 
     A linear encoder, and the layers of the DCGAN's generator as decoder, up to the logits.
     """
 
-    def __init__(self, latent_dim: int = 8, classes: int = 10, hidden: tuple[int, ...] = (512, 256), base: int = 12):
+    def __init__(
+        self,
+        latent_dim: int = 8,
+        classes: int = 10,
+        hidden: tuple[int, ...] = (512, 256),
+        base: int = 12,
+    ):
         super().__init__()
         self.latent_dim, self.classes = latent_dim, classes
-        self.encoder = nn.Sequential(*dense([784 + classes, *hidden]), nn.Linear(hidden[-1], 2 * latent_dim))
+        self.encoder = nn.Sequential(
+            *dense([784 + classes, *hidden]), nn.Linear(hidden[-1], 2 * latent_dim)
+        )
         layers = Generator(latent_dim + classes, base).layers[:-1]  # without its tanh
         self.decoder = nn.Sequential(nn.Unflatten(1, (latent_dim + classes, 1, 1)), *layers)
 
     def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q_φ(z|x, y), (N, J) each."""
-        mu, log_var = self.encoder(torch.cat([x.flatten(1), GAIN * one_hot(y, self.classes)], 1)).float().chunk(2, dim=1)
+        mu, log_var = (
+            self.encoder(torch.cat([x.flatten(1), GAIN * one_hot(y, self.classes)], 1))
+            .float()
+            .chunk(2, dim=1)
+        )
         return mu, log_var
 
     def logits(self, z: Tensor, y: Tensor) -> Tensor:
@@ -139,12 +168,15 @@ class ConditionalVAE(nn.Module):
 
 @torch.inference_mode()
 def draw(model: nn.Module, z: Tensor, y: Tensor | None = None, batch_size: int = 500) -> Tensor:
-    """Images uint8 (N, 1, 28, 28) on the CPU of codes (N, Z) and labels (N,), in eval mode; of a VAE the decoder's means.
+    """Images uint8 (N, 1, 28, 28) on the CPU of codes (N, Z) and labels (N,), in eval mode; of a
+    VAE the decoder's means.
 
     Raises ValueError if there are not as many labels as codes.
     """
     if y is not None and y.shape != z.shape[:1]:
-        raise ValueError(f"one label a code is needed, (N,) for codes (N, Z); got {tuple(y.shape)} for {tuple(z.shape)}: y.expand(len(z))")
+        raise ValueError(
+            f"one label a code is needed, (N,) for codes (N, Z); got {tuple(y.shape)} for {tuple(z.shape)}: y.expand(len(z))"
+        )
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     images = []
@@ -152,15 +184,26 @@ def draw(model: nn.Module, z: Tensor, y: Tensor | None = None, batch_size: int =
         given = () if y is None else (y[k : k + batch_size].to(device),)
         part = z[k : k + batch_size].to(device)
         # a VAE's images are in [0, 1], a GAN's in [−1, 1]
-        x = model.decode(part, *given) if hasattr(model, "decode") else (model(part, *given).float() + 1) / 2
+        x = (
+            model.decode(part, *given)
+            if hasattr(model, "decode")
+            else (model(part, *given).float() + 1) / 2
+        )
         images.append((x.cpu() * 255).round().clamp(0, 255).byte())
     model.train(was_training)
     return torch.cat(images)
 
 
 @torch.inference_mode()
-def styles(vae: ConditionalVAE, images: Tensor, labels: Tensor, seed: int | None = None, batch_size: int = 1000) -> Tensor:
-    """μ of q_φ(z|x, y) or, with a seed, one draw of it each: what is left of an image once its label is known.
+def styles(
+    vae: ConditionalVAE,
+    images: Tensor,
+    labels: Tensor,
+    seed: int | None = None,
+    batch_size: int = 1000,
+) -> Tensor:
+    """μ of q_φ(z|x, y) or, with a seed, one draw of it each: what is left of an image once its
+    label is known.
 
     uint8 images (N, 1, 28, 28), labels (N,) → float32 (N, J) on the CPU.
     """

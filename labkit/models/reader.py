@@ -1,7 +1,8 @@
 """The reader: a small convolutional classifier that tells what a 28×28 picture shows.
 
-Labs use it to label generated images and, frozen, as a source of features. Two blocks of two 3×3 convolutions (VGG, Simonyan & Zisserman
-2015) with batch normalisation, then a 64-dimensional feature layer.
+Labs use it to label generated images and, frozen, as a source of features. Two blocks of two 3×3
+convolutions (VGG, Simonyan & Zisserman 2015) with batch normalisation, then a 64-dimensional
+feature layer.
 """
 
 import torch
@@ -25,7 +26,9 @@ class Reader(nn.Module):
                 nn.MaxPool2d(2),  # halves height and width
             )
 
-        self.convolutions = nn.Sequential(block(1, width), block(width, 2 * width), nn.Flatten())  # (N, 2·width·7·7)
+        self.convolutions = nn.Sequential(
+            block(1, width), block(width, 2 * width), nn.Flatten()
+        )  # (N, 2·width·7·7)
         self.features_layer = nn.Sequential(nn.Linear(2 * width * 49, feature_dim), nn.ReLU())
         self.classifier = nn.Sequential(nn.Dropout(0.3), nn.Linear(feature_dim, classes))
 

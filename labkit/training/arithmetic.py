@@ -1,5 +1,7 @@
-"""Training sequence-to-sequence models on arithmetic. The model's name decides what is read and written, characters or pictures; a Task
-says which queries there are, which of them are held out, and in which order their symbols stand."""
+"""Training sequence-to-sequence models on arithmetic. The model's name decides what is read and
+written, characters or pictures; a Task says which queries there are, which of them are held out,
+and in which order their symbols stand.
+"""
 
 import contextlib
 import os
@@ -46,9 +48,11 @@ RECIPES = {  # what each needs to learn its task on one core; batches of 128 unl
 class Task:
     """Which queries, and how they are written.
 
-    digits: of the longest operands; up to 3 all queries are listed, more are drawn anew for every batch. width: places for an operand, if
-    more than its digits, to ask a model for more than it was taught. by, held_out: as labkit.data.arithmetic.split takes them, a range as
-    [from, to]. reverse: the query's last symbol first (Sutskever et al. 2014, sec. 3.3). units_first: the answer's last symbol first.
+    digits: of the longest operands; up to 3 all queries are listed, more are drawn anew for every
+    batch. width: places for an operand, if more than its digits, to ask a model for more than it
+    was taught. by, held_out: as labkit.data.arithmetic.split takes them, a range as [from, to].
+    reverse: the query's last symbol first (Sutskever et al. 2014, sec. 3.3). units_first: the
+    answer's last symbol first.
     """
 
     digits: int = 2
@@ -61,9 +65,13 @@ class Task:
 
     def __post_init__(self):
         if self.places < self.digits:
-            raise ValueError(f"operands of {self.digits} digits need as many places, got width={self.width}")
+            raise ValueError(
+                f"operands of {self.digits} digits need as many places, got width={self.width}"
+            )
         if not self.listed and (self.by, self.held_out) != ("pair", 0.2):
-            raise ValueError(f'queries of {self.digits} digits are drawn, not listed: only by="pair" and held_out=0.2 can be had there')
+            raise ValueError(
+                f'queries of {self.digits} digits are drawn, not listed: only by="pair" and held_out=0.2 can be had there'
+            )
 
     @property
     def listed(self) -> bool:
@@ -74,13 +82,20 @@ class Task:
         return self.width or self.digits
 
     def sides(self, n: int = 10_000) -> tuple[Queries, Queries]:
-        """The queries to train on and those held out: all there are, or `n` of each drawn with a fixed seed."""
+        """The queries to train on and those held out: all there are, or `n` of each drawn with a
+        fixed seed.
+        """
         if self.listed:
             queries = all_queries(self.digits, self.operators)
-            out = range(*self.held_out) if isinstance(self.held_out, list | tuple) else self.held_out
+            out = (
+                range(*self.held_out) if isinstance(self.held_out, list | tuple) else self.held_out
+            )
             sides = [queries[side] for side in split(queries, out, by=self.by)]
         else:
-            sides = [self.fresh(n, torch.Generator().manual_seed(1_000_000), side) for side in ("train", "held_out")]
+            sides = [
+                self.fresh(n, torch.Generator().manual_seed(1_000_000), side)
+                for side in ("train", "held_out")
+            ]
         return tuple(replace(queries, digits=self.places) for queries in sides)
 
     def fresh(self, n: int, generator: torch.Generator, side: str = "train") -> Queries:
@@ -97,7 +112,9 @@ class Task:
 
 
 def build(model: str, digits: int = 2) -> nn.Module:
-    """The network called `model`, a key of RECIPES, for operands of `digits` places. Raises ValueError for another name."""
+    """The network called `model`, a key of RECIPES, for operands of `digits` places. Raises
+    ValueError for another name.
+    """
     length = dict(answer_length=digits + 1)
     if model == "text→text":
         return Seq2Seq(OneHot(), nn.Linear(256, SYMBOLS), **length)
@@ -106,8 +123,11 @@ def build(model: str, digits: int = 2) -> nn.Module:
     if model == "Transformer":
         return Transformer(query_length=2 * digits + 1, **length)
     if model == "image→text":
-        # each picture becomes what OneHot makes of a symbol, so that the LSTMs can begin as those of a text→text model
-        return Seq2Seq(nn.Sequential(GlyphEncoder(SYMBOLS), Decide()), nn.Linear(256, SYMBOLS), **length)
+        # each picture becomes what OneHot makes of a symbol, so that the LSTMs can begin as those
+        # of a text→text model
+        return Seq2Seq(
+            nn.Sequential(GlyphEncoder(SYMBOLS), Decide()), nn.Linear(256, SYMBOLS), **length
+        )
     if model == "text→image":
         return Seq2Seq(OneHot(), GlyphDecoder(256), **length)
     if model == "text→image, named":
@@ -135,34 +155,53 @@ def train(
     show: bool = False,
     **task: Any,
 ) -> dict[str, Any]:
-    """Train `model` with AdamW on a one-cycle schedule (Smith & Topin 2019), gradients clipped at norm 1; `task` are fields of Task.
+    """Train `model` with AdamW on a one-cycle schedule (Smith & Topin 2019), gradients clipped at
+    norm 1; `task` are fields of Task.
 
-    epochs, lr, batch_size: by default those of RECIPES; steps: instead of epochs, and needed where queries are drawn anew. size: take only
-    the first (train, test) digits, for models of pictures. start: a state dict, or a file that holds one, whose parts are taken over
-    wherever name and shape are the same; the models that draw what they name need that of a text→text model. freeze: parts that are not
-    trained, such as ["encoder", "decoder"]. told: whether an image→text model also learns from what its pictures show, not from the
-    answers alone.
-    Returns {"network" weights, "history" rows with step, training loss, and for text the exact match and the share of right characters on
-    about 1,000 held-out queries}. Those are for the curve alone: nothing is stopped by them.
+    epochs, lr, batch_size: by default those of RECIPES; steps: instead of epochs, and needed where
+    queries are drawn anew. size: take only the first (train, test) digits, for models of pictures.
+    start: a state dict, or a file that holds one, whose parts are taken over wherever name and
+    shape are the same; the models that draw what they name need that of a text→text model. freeze:
+    parts that are not trained, such as ["encoder", "decoder"]. told: whether an image→text model
+    also learns from what its pictures show, not from the answers alone. Returns {"network" weights,
+    "history" rows with step, training loss, and for text the exact match and the share of right
+    characters on about 1,000 held-out queries}. Those are for the curve alone: nothing is stopped
+    by them.
     """
     if model in ("text→image, named", "text→image, styled") and not start:
-        raise ValueError(f"{model!r} draws what a text→text model names; give start=, the weights of one")
+        raise ValueError(
+            f"{model!r} draws what a text→text model names; give start=, the weights of one"
+        )
     setting = Task(**task)
     if not setting.listed and not steps:
-        raise ValueError(f"queries of {setting.digits} digits are drawn anew for every batch: say for how many steps, e.g. steps=3000")
+        raise ValueError(
+            f"queries of {setting.digits} digits are drawn anew for every batch: say for how many steps, e.g. steps=3000"
+        )
     if "→image" in model and (setting.reverse or setting.units_first):
-        raise ValueError(f"{model} writes as it reads, hundreds first: leave out reverse and units_first")
+        raise ValueError(
+            f"{model} writes as it reads, hundreds first: leave out reverse and units_first"
+        )
     train_set, test_set = setting.sides()
     bank, test_bank = banks(size) if "image" in model else (None, None)
     network = _begin(model, setting.places, seed, start).to(device)
     for part in freeze:
         network.get_submodule(part).requires_grad_(False)
     recipe = RECIPES[model]
-    lr, batch_size = lr or recipe["lr"], min(batch_size or recipe.get("batch_size", 128), len(train_set))
+    lr, batch_size = (
+        lr or recipe["lr"],
+        min(batch_size or recipe.get("batch_size", 128), len(train_set)),
+    )
     steps = steps or max(1, round((epochs or recipe["epochs"]) * len(train_set) / batch_size))
     generator = torch.Generator().manual_seed(seed)
-    updates = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(updates, lr, total_steps=max(steps + 1, 6), pct_start=0.2)
+    updates = torch.optim.AdamW(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=lr,
+        betas=(0.9, 0.98),
+        weight_decay=weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        updates, lr, total_steps=max(steps + 1, 6), pct_start=0.2
+    )
     state = {"network": network, "updates": updates, "schedule": schedule, "generator": generator}
     settings = dict(
         model=model,
@@ -173,11 +212,15 @@ def train(
         size=size,
         freeze=freeze,
         told=told,
-        start=sum(w.double().sum().item() for w in network.state_dict().values()) if start else None,
+        start=sum(w.double().sum().item() for w in network.state_dict().values())
+        if start
+        else None,
         **task,
     )
     queries, answers = setting.query(train_set), setting.answer(train_set)
-    probe = test_set[slice(None, None, max(1, len(test_set) // 1000) | 1)]  # odd, for sums and differences take turns
+    probe = test_set[
+        slice(None, None, max(1, len(test_set) // 1000) | 1)
+    ]  # odd, for sums and differences take turns
     loop = Loop(steps, state, checkpoint, settings, f"{model}, seed {seed}", show)
     for step in loop:
         network.train()
@@ -189,7 +232,14 @@ def train(
             query, answer = setting.query(drawn), setting.answer(drawn)
         shown, target = pictured(model, query, answer, bank, generator)
         with autocast(device):
-            loss = loss_of(model, network, shown.to(device), target.to(device), query.to(device) if told else None, generator)
+            loss = loss_of(
+                model,
+                network,
+                shown.to(device),
+                target.to(device),
+                query.to(device) if told else None,
+                generator,
+            )
         updates.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -198,29 +248,53 @@ def train(
         if (step + 1) % log_every == 0 or step + 1 == steps:
             row = {} if "→image" in model else scores(network, probe, setting, test_bank)
             loop.log(train_loss=loss.item(), **row)
-    return {"network": {name: value.cpu() for name, value in network.state_dict().items()}, "history": loop.history}
+    return {
+        "network": {name: value.cpu() for name, value in network.state_dict().items()},
+        "history": loop.history,
+    }
 
 
-def _begin(model: str, digits: int, seed: int, start: dict[str, Tensor] | str | os.PathLike | None) -> nn.Module:
+def _begin(
+    model: str, digits: int, seed: int, start: dict[str, Tensor] | str | os.PathLike | None
+) -> nn.Module:
     with torch.random.fork_rng():  # leaves the caller's generator alone
         torch.manual_seed(seed)
         network = build(model, digits)
     if start:
-        theirs, ours = start if isinstance(start, dict) else torch.load(start, weights_only=True), network.state_dict()
-        taken = {name: w for name, w in theirs.items() if name in ours and ours[name].shape == w.shape}
-        kept = ("encoder.", "decoder.", "writer.") if isinstance(network, NamedSeq2Seq) else ()  # what is not trained must all be given
+        theirs, ours = (
+            start if isinstance(start, dict) else torch.load(start, weights_only=True),
+            network.state_dict(),
+        )
+        taken = {
+            name: w for name, w in theirs.items() if name in ours and ours[name].shape == w.shape
+        }
+        kept = (
+            ("encoder.", "decoder.", "writer.") if isinstance(network, NamedSeq2Seq) else ()
+        )  # what is not trained must all be given
         lacking = [name for name in ours if name.startswith(kept) and name not in taken]
         if not taken or lacking:
-            parts = f"lacks {lacking[0]}, which {model!r} needs" if lacking else f"has no part in common with {model!r}"
-            raise ValueError(f"start {parts} for {digits} digits; give the weights of a model like it, such as text→text")
+            parts = (
+                f"lacks {lacking[0]}, which {model!r} needs"
+                if lacking
+                else f"has no part in common with {model!r}"
+            )
+            raise ValueError(
+                f"start {parts} for {digits} digits; give the weights of a model like it, such as text→text"
+            )
         network.load_state_dict({**ours, **taken})
     return network
 
 
-def pictured(model: str, query: Tensor, answer: Tensor, bank: Glyphs | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Tokens as what `model` reads and writes: new pictures from the bank at every call, those to be read moved by up to 2 pixels."""
+def pictured(
+    model: str, query: Tensor, answer: Tensor, bank: Glyphs | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Tokens as what `model` reads and writes: new pictures from the bank at every call, those to
+    be read moved by up to 2 pixels.
+    """
     if model.startswith("image"):
-        query = shift(draw(query, bank, generator).flatten(0, 1), 2, generator).unflatten(0, query.shape)
+        query = shift(draw(query, bank, generator).flatten(0, 1), 2, generator).unflatten(
+            0, query.shape
+        )
     if "→image" in model:
         answer = draw(answer, bank, generator) / 255
     return query, answer
@@ -234,16 +308,20 @@ def loss_of(
     symbols: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """What training minimises: mean cross-entropy of the symbols in nats, mean squared error of the pixels, or −ELBO in nats a pixel.
+    """What training minimises: mean cross-entropy of the symbols in nats, mean squared error of the
+    pixels, or −ELBO in nats a pixel.
 
-    symbols: what the pictures of an image→text model show, int64 (N, L); then the cross-entropy of what it reads is added.
+    symbols: what the pictures of an image→text model show, int64 (N, L); then the cross-entropy of
+    what it reads is added.
     generator: of the noise in −ELBO.
     """
     if model == "image→text" and symbols is not None:
         see, decide = network.reader
         seen = see(query).float()
         logits = network.writer(network.hidden(decide(seen))).float()
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten()) + F.cross_entropy(seen.flatten(0, 1), symbols.flatten())
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten()) + F.cross_entropy(
+            seen.flatten(0, 1), symbols.flatten()
+        )
     if model in ("text→image", "text→image, named"):
         return F.mse_loss(network(query).float(), target)
     if model == "text→image, styled":
@@ -259,37 +337,61 @@ def banks(size: list[int] | None = None) -> tuple[Glyphs, Glyphs]:
     return glyphs(digits, "train"), glyphs(digits, "test")
 
 
-def scores(network: nn.Module, queries: Queries, task: Task, bank: Glyphs | None = None) -> dict[str, float]:
+def scores(
+    network: nn.Module, queries: Queries, task: Task, bank: Glyphs | None = None
+) -> dict[str, float]:
     """Exact match and the share of right characters on `queries`, in [0, 1]."""
     tokens, answers = answer_all(network, queries, task, bank).tokens, queries.answers()
     return {"exact": exact_match(tokens, answers), "characters": per_character(tokens, answers)}
 
 
 @torch.no_grad()
-def answer_all(network: nn.Module, queries: Queries, task: Task | None = None, bank: Glyphs | None = None, seed: int = 0) -> Answer:
-    """Greedy answers, in eval mode and full precision; answer and query (in the weights) stand hundreds first, whatever the task's order.
-    With a bank, the queries are shown as pictures from it, chosen by `seed`."""
+def answer_all(
+    network: nn.Module,
+    queries: Queries,
+    task: Task | None = None,
+    bank: Glyphs | None = None,
+    seed: int = 0,
+) -> Answer:
+    """Greedy answers, in eval mode and full precision; answer and query (in the weights) stand
+    hundreds first, whatever the task's order. With a bank, the queries are shown as pictures from
+    it, chosen by `seed`.
+    """
     task = task or Task()
     tokens, device = task.query(queries), next(network.parameters()).device
     query = draw(tokens, bank, torch.Generator().manual_seed(seed)) if bank else tokens
     network.eval()
     parts = [network.answer(part.to(device)) for part in query.split(500)]
-    whole = (None if part[0] is None else torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    answer = Answer(*(part.flip(1) if task.units_first and part is not None else part for part in whole))
-    return answer._replace(weights=answer.weights.flip(2)) if task.reverse and answer.weights is not None else answer
+    whole = (
+        None if part[0] is None else torch.cat(part).cpu() for part in zip(*parts, strict=True)
+    )
+    answer = Answer(
+        *(part.flip(1) if task.units_first and part is not None else part for part in whole)
+    )
+    return (
+        answer._replace(weights=answer.weights.flip(2))
+        if task.reverse and answer.weights is not None
+        else answer
+    )
 
 
 @torch.no_grad()
 def write_all(network: nn.Module, queries: Queries, seed: int = 0, **how: Any) -> Tensor:
-    """The pictures, uint8 (N, T, 1, 28, 28), that a text→image model answers with, in eval mode; styles by `seed`; how: "temperature"."""
+    """The pictures, uint8 (N, T, 1, 28, 28), that a text→image model answers with, in eval mode;
+    styles by `seed`; how: "temperature".
+    """
     device = next(network.parameters()).device
     network.eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        pictures = torch.cat([network(part.to(device), **how).float().cpu() for part in queries.tokens().split(500)])
+        pictures = torch.cat(
+            [network(part.to(device), **how).float().cpu() for part in queries.tokens().split(500)]
+        )
     return (255 * pictures).round().to(torch.uint8)
 
 
 def read(reader: Reader, pictures: Tensor) -> Tensor:
-    """What the reader of the 13 symbols reads in pictures (N, T, 1, 28, 28); tokens int64 (N, T)."""
+    """What the reader of the 13 symbols reads in pictures (N, T, 1, 28, 28); tokens int64 (N,
+    T).
+    """
     return predict(reader, pictures.flatten(0, 1)).argmax(1).unflatten(0, pictures.shape[:2])

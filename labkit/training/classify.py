@@ -9,10 +9,16 @@ from labkit.training.loop import Loop
 
 
 def shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """The batch (N, C, H, W) moved by one random offset of at most `pixels` each way, black flowing in."""
+    """The batch (N, C, H, W) moved by one random offset of at most `pixels` each way, black flowing
+    in.
+    """
     dy, dx = torch.randint(-pixels, pixels + 1, (2,), generator=generator).tolist()
     padded = F.pad(images, [pixels] * 4)
-    return padded[..., pixels + dy : pixels + dy + images.shape[-2], pixels + dx : pixels + dx + images.shape[-1]]
+    return padded[
+        ...,
+        pixels + dy : pixels + dy + images.shape[-2],
+        pixels + dx : pixels + dx + images.shape[-1],
+    ]
 
 
 def train_classifier(
@@ -27,14 +33,17 @@ def train_classifier(
     mirror: bool = False,
     show: bool = False,
 ) -> nn.Module:
-    """Adam on a one-cycle schedule (Smith & Topin 2019) with cross-entropy; each batch is moved by up to `shift_by` pixels.
+    """Adam on a one-cycle schedule (Smith & Topin 2019) with cross-entropy; each batch is moved by
+    up to `shift_by` pixels.
 
-    images uint8 (N, C, H, W); labels int64 (N,). mirror: flip every second batch, where left and right do not matter (garments).
-    Returns the model in eval mode.
+    images uint8 (N, C, H, W); labels int64 (N,). mirror: flip every second batch, where left and
+    right do not matter (garments). Returns the model in eval mode.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last)  # with bfloat16 twice as fast as without either, on a CPU that has bf16 instructions
+    model.to(
+        memory_format=torch.channels_last
+    )  # with bfloat16 twice as fast as without either, on a CPU that has bf16 instructions
     steps = max(1, round(epochs * len(images) / batch_size))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)

@@ -1,4 +1,6 @@
-"""One entry for the generative models of lab 04: train any of them, rebuild it from its weights, draw from it."""
+"""One entry for the generative models of lab 04: train any of them, rebuild it from its weights,
+draw from it.
+"""
 
 import io
 import time
@@ -31,22 +33,42 @@ def train(
     device: str = "cpu",
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train one of FAMILIES on the set `data` (the first `size` of its train and test images): for `sweep`, one process a run.
+    """Train one of FAMILIES on the set `data` (the first `size` of its train and test images): for
+    `sweep`, one process a run.
 
-    stages: epochs at which the weights are kept, besides the last. settings: as `gan.train`, `vae.train` or `train_vaegan` take them.
-    Returns "seconds" (of training), "history", "weights" (epoch → state dict) and, of a GAN, the state dict of its "discriminator".
+    stages: epochs at which the weights are kept, besides the last. settings: as `gan.train`,
+    `vae.train` or `train_vaegan` take them. Returns "seconds" (of training), "history", "weights"
+    (epoch → state dict) and, of a GAN, the state dict of its "discriminator".
     """
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {family!r}")
     start = time.perf_counter()
     if family == "GAN":
-        run = gan.train("ours", epochs, seed, data, size, latent_dim=latent_dim, stages=stages, n_codes=1, device=device, **settings)
+        run = gan.train(
+            "ours",
+            epochs,
+            seed,
+            data,
+            size,
+            latent_dim=latent_dim,
+            stages=stages,
+            n_codes=1,
+            device=device,
+            **settings,
+        )
     elif family == "VAE-GAN":
-        run = _train_vaegan(epochs, latent_dim, data, size, seed, sorted({*stages, epochs}), device, **settings)
+        run = _train_vaegan(
+            epochs, latent_dim, data, size, seed, sorted({*stages, epochs}), device, **settings
+        )
     else:
-        run = vae.train(data, size, VAES[family], latent_dim, epochs, seed, device, snapshots=stages, **settings)
+        run = vae.train(
+            data, size, VAES[family], latent_dim, epochs, seed, device, snapshots=stages, **settings
+        )
     seconds = run.get("seconds", time.perf_counter() - start)
-    return {"seconds": seconds, **{part: run[part] for part in ("history", "weights", "discriminator") if part in run}}
+    return {
+        "seconds": seconds,
+        **{part: run[part] for part in ("history", "weights", "discriminator") if part in run},
+    }
 
 
 def _train_vaegan(
@@ -70,7 +92,9 @@ def _train_vaegan(
 
 
 def rebuild(family: str, latent_dim: int, weights: dict[str, Tensor], base: int = 16) -> nn.Module:
-    """The generator (of a GAN) or the whole model (of the others) with these weights, in eval mode on the CPU."""
+    """The generator (of a GAN) or the whole model (of the others) with these weights, in eval mode
+    on the CPU.
+    """
     if family == "GAN":
         model = Generator(latent_dim, base)
     elif family == "VAE-GAN":
@@ -89,14 +113,21 @@ def rebuild_discriminator(weights: dict[str, Tensor], base: int = 16) -> Discrim
 
 
 def draw(model: nn.Module, z: Tensor) -> Tensor:
-    """Images uint8 (N, 1, 28, 28) of codes (N, Z): of a VAE the decoder's means, of the others what the generator draws."""
+    """Images uint8 (N, 1, 28, 28) of codes (N, Z): of a VAE the decoder's means, of the others what
+    the generator draws.
+    """
     with autocast("cpu"):  # as in training
-        return decoded(model, z) if isinstance(model, VAE) else sample(getattr(model, "generator", model), z)
+        return (
+            decoded(model, z)
+            if isinstance(model, VAE)
+            else sample(getattr(model, "generator", model), z)
+        )
 
 
 @torch.inference_mode()
 def encoded(model: nn.Module, images: Tensor, seed: int | None = None) -> Tensor:
-    """Codes (N, J) of uint8 images (N, 1, 28, 28): μ of q(z|x) or, with a seed, one draw of it each.
+    """Codes (N, J) of uint8 images (N, 1, 28, 28): μ of q(z|x) or, with a seed, one draw of it
+    each.
 
     Raises TypeError for a model without an encoder.
     """
@@ -112,5 +143,7 @@ def encoded(model: nn.Module, images: Tensor, seed: int | None = None) -> Tensor
 
 
 def second_stage(model: nn.Module, images: Tensor, components: int = 50, seed: int = 0) -> TwoStage:
-    """A trained VAE or VAE-GAN with a mixture of `components` Gaussians fitted to its codes of uint8 images (N, 1, 28, 28)."""
+    """A trained VAE or VAE-GAN with a mixture of `components` Gaussians fitted to its codes of
+    uint8 images (N, 1, 28, 28).
+    """
     return TwoStage(model, fit_mixture(encoded(model, images, seed), components, seed), draw)

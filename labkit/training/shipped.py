@@ -7,17 +7,27 @@ from functools import partial
 
 from labkit.training import faces, gan, linear_gans, readers, vae
 
-MAKERS: dict[str, Callable[[], dict]] = {f"reader_{name}": partial(readers.make_reader, name) for name in readers.RECIPES}
+MAKERS: dict[str, Callable[[], dict]] = {
+    f"reader_{name}": partial(readers.make_reader, name) for name in readers.RECIPES
+}
 MAKERS |= {"reader_symbols": readers.make_symbols_reader}
-MAKERS |= {f"gan_{name}": partial(gan.make_gan, name, epochs) for name, epochs in (("mnist", 10), ("fashion", 10))}
+MAKERS |= {
+    f"gan_{name}": partial(gan.make_gan, name, epochs)
+    for name, epochs in (("mnist", 10), ("fashion", 10))
+}
 MAKERS |= {f"vae_{name}": partial(vae.make_vae, name) for name in ("mnist", "fashion")}
 MAKERS |= faces.MAKERS | linear_gans.MAKERS
 
 
 def main(name: str) -> int:
-    """Train the weights `name` on real images, write them to data/weights/, print what was measured; returns the exit status."""
+    """Train the weights `name` on real images, write them to data/weights/, print what was
+    measured; returns the exit status.
+    """
     if name not in MAKERS:
-        print(f"labkit: there are no weights {name!r}; choose one of {', '.join(MAKERS)}", file=sys.stderr)
+        print(
+            f"labkit: there are no weights {name!r}; choose one of {', '.join(MAKERS)}",
+            file=sys.stderr,
+        )
         return 2
     start = time.monotonic()
     try:
@@ -25,5 +35,7 @@ def main(name: str) -> int:
     except (OSError, ValueError) as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 1
-    print(f"{name}: {', '.join(f'{k} {v:.4g}' for k, v in measured.items())}, in {time.monotonic() - start:.0f} s")
+    print(
+        f"{name}: {', '.join(f'{k} {v:.4g}' for k, v in measured.items())}, in {time.monotonic() - start:.0f} s"
+    )
     return 0

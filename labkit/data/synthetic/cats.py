@@ -1,8 +1,10 @@
-"""Cat faces by procedure: 64×64 colour portraits, cropped as the photographs of the Cats set are, with every factor known.
+"""Cat faces by procedure: 64×64 colour portraits, cropped as the photographs of the Cats set are,
+with every factor known.
 
-A face is signed distances (outline, ears, eyes, nose), a height map that the light falls on, and a coat whose hairs are noise averaged
-along their direction (line integral convolution, Cabral & Leedom 1993). Lengths are in half pictures, y points down, colours are in [0, 1].
-Inside, a picture is (N, 3, P) with P = 64·64 pixels, a field is (N, P), and the factors `f` are columns, (N, 1).
+A face is signed distances (outline, ears, eyes, nose), a height map that the light falls on, and a
+coat whose hairs are noise averaged along their direction (line integral convolution, Cabral &
+Leedom 1993). Lengths are in half pictures, y points down, colours are in [0, 1]. Inside, a picture
+is (N, 3, P) with P = 64·64 pixels, a field is (N, P), and the factors `f` are columns, (N, 1).
 """
 
 import math
@@ -11,12 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import coverage, ellipse_distance, pixel_grid, polygon_distance, rotate, smooth_noise, smooth_union, uniform
+from .geometry import (
+    coverage,
+    ellipse_distance,
+    pixel_grid,
+    polygon_distance,
+    rotate,
+    smooth_noise,
+    smooth_union,
+    uniform,
+)
 from .standin import StandIn, one_thread
 
 SIZE = 64
 PIXEL = 2 / SIZE
-CHUNK = 64  # faces rendered at once; a chunk is always rendered whole, so one face costs as much as 64
+CHUNK = (
+    64  # faces rendered at once; a chunk is always rendered whole, so one face costs as much as 64
+)
 
 COATS = {  # ground, dark marks, patches, nose leather: red, green and blue in percent
     "ginger": ((82, 54, 28), (56, 28, 9), (95, 92, 87), (83, 50, 45)),
@@ -29,7 +42,9 @@ COATS = {  # ground, dark marks, patches, nose leather: red, green and blue in p
 }
 GROUND, DARK, PATCH, NOSE = (torch.tensor(list(COATS.values())) / 100).unbind(1)
 MARKINGS = ("tabby", "spots", "patches", "points")
-IRIS = torch.tensor([[78, 42, 12], [90, 74, 22], [52, 72, 32], [36, 62, 90]]) / 100  # copper, yellow, green, blue
+IRIS = (
+    torch.tensor([[78, 42, 12], [90, 74, 22], [52, 72, 32], [36, 62, 90]]) / 100
+)  # copper, yellow, green, blue
 
 RANGES = {
     "coat": (0, len(COATS) - 1),  # index into COATS
@@ -59,7 +74,8 @@ RANGES = {
 
 @one_thread()
 def cat_faces(n: int, seed: int = 0) -> StandIn:
-    """`n` cat faces: images uint8 (n, 3, 64, 64), labels zero, factors as in `RANGES`; a small set is the beginning of a large one.
+    """`n` cat faces: images uint8 (n, 3, 64, 64), labels zero, factors as in `RANGES`; a small set
+    is the beginning of a large one.
 
     Raises ValueError for n < 1.
     """
@@ -75,7 +91,9 @@ def cat_faces(n: int, seed: int = 0) -> StandIn:
 
 
 def draw_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Uniform, independent factors of `n` cats, but for `white`: bicolour cats all have much, half the others none; name → float32 (n,)."""
+    """Uniform, independent factors of `n` cats, but for `white`: bicolour cats all have much, half
+    the others none; name → float32 (n,).
+    """
     f = {name: uniform(n, low, high, generator) for name, (low, high) in RANGES.items()}
     f["coat"] = torch.randint(len(COATS), (n,), generator=generator).float()
     f["marking"] = torch.randint(len(MARKINGS), (n,), generator=generator).float()
@@ -85,11 +103,15 @@ def draw_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def render(factors: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """Draw cats from their factors, each (N,); the generator gives what no factor names (hairs, bokeh, grain) → uint8 (N, 3, 64, 64)."""
+    """Draw cats from their factors, each (N,); the generator gives what no factor names (hairs,
+    bokeh, grain) → uint8 (N, 3, 64, 64).
+    """
     f = {name: value[:, None] for name, value in factors.items()}
     p = pixel_grid(len(f["coat"]), SIZE)
     q = head_points(p, f)
-    half = torch.stack([q[..., 0].abs(), q[..., 1]], dim=-1)  # a face is its own mirror image: one half serves both
+    half = torch.stack(
+        [q[..., 0].abs(), q[..., 1]], dim=-1
+    )  # a face is its own mirror image: one half serves both
     hair = hairs(p, f, generator)
     head, ear, hollow = outline(half, f)
     rough = (0.006 + 0.022 * f["fluff"]) * hair
@@ -134,7 +156,9 @@ def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def head_points(p: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Picture points in the head's own axes: tilt rotates; turn and nod shift what stands nearer to the viewer further, (N, P, 2)."""
+    """Picture points in the head's own axes: tilt rotates; turn and nod shift what stands nearer to
+    the viewer further, (N, P, 2).
+    """
     pivot = torch.tensor([0.0, 0.1])
     q = 0.96 * rotate(p - pivot, -f["tilt"][:, 0]) + pivot
     nearness = 1.3 * bump(q, 0, 0.3, 0.8, 0.85) - 0.35
@@ -142,22 +166,40 @@ def head_points(p: Tensor, f: dict[str, Tensor]) -> Tensor:
 
 
 def hairs(p: Tensor, f: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """Noise averaged along the lie of the fur, which radiates from the nose; a field of unit variance."""
+    """Noise averaged along the lie of the fur, which radiates from the nose; a field of unit
+    variance.
+    """
     n, grid = len(p), p.reshape(-1, SIZE, SIZE, 2)
-    noise = torch.randn(n, 1, SIZE, SIZE, generator=generator) + smooth_noise(n, 1, SIZE, 32, generator)
+    noise = torch.randn(n, 1, SIZE, SIZE, generator=generator) + smooth_noise(
+        n, 1, SIZE, 32, generator
+    )
     nose = torch.cat([0.14 * f["turn"], 0.35 + 0.08 * f["nod"]], dim=-1)[:, None, None]
-    lie = F.normalize(grid - nose, dim=-1) + 0.35 * smooth_noise(n, 2, SIZE, 5, generator).permute(0, 2, 3, 1)
+    lie = F.normalize(grid - nose, dim=-1) + 0.35 * smooth_noise(n, 2, SIZE, 5, generator).permute(
+        0, 2, 3, 1
+    )
     step = PIXEL * (0.5 + 0.45 * f["fluff"])[..., None, None] * lie
-    strands = sum(F.grid_sample(noise, grid + k * step, padding_mode="reflection", align_corners=False) for k in range(-3, 4))
+    strands = sum(
+        F.grid_sample(noise, grid + k * step, padding_mode="reflection", align_corners=False)
+        for k in range(-3, 4)
+    )
     return (strands / strands.std(dim=(2, 3), keepdim=True)).flatten(1)
 
 
 def outline(half: Tensor, f: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Signed distances of the head, the ear and the hollow of the ear."""
     width, shape, zero = f["head_width"], f["head_shape"], torch.zeros_like(f["coat"])
-    ovals = [(-0.08, width, 0.60), (0.22, width * (1.02 - 0.34 * shape), 0.52), (0.5, 0.56 - 0.2 * shape, 0.34 + 0.08 * shape)]
-    skull, cheeks, chin = (ellipse_distance(half, torch.cat([zero, zero + y], -1), torch.cat([rx, zero + ry], -1)) for y, rx, ry in ovals)
-    corners = torch.tensor([[-0.33, 0.0], [-0.02, -0.44], [0.10, -0.54], [0.20, -0.42], [0.38, 0.30]])
+    ovals = [
+        (-0.08, width, 0.60),
+        (0.22, width * (1.02 - 0.34 * shape), 0.52),
+        (0.5, 0.56 - 0.2 * shape, 0.34 + 0.08 * shape),
+    ]
+    skull, cheeks, chin = (
+        ellipse_distance(half, torch.cat([zero, zero + y], -1), torch.cat([rx, zero + ry], -1))
+        for y, rx, ry in ovals
+    )
+    corners = torch.tensor(
+        [[-0.33, 0.0], [-0.02, -0.44], [0.10, -0.54], [0.20, -0.42], [0.38, 0.30]]
+    )
     corners = rotate(corners * f["ear_size"][..., None], f["ear_angle"][:, 0])
     root = torch.cat([0.56 * width, zero - 0.46], -1)[:, None]
     ear = polygon_distance(half, root + corners) - 0.04
@@ -166,44 +208,84 @@ def outline(half: Tensor, f: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]
 
 
 def shading(half: Tensor, head: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Lambert's law, to first order in the slope of a height map, for light from above and one side; about 1, (N, 1, P)."""
+    """Lambert's law, to first order in the slope of a height map, for light from above and one
+    side; about 1, (N, 1, P).
+    """
     dome = 0.55 * (1 - (1 + head / 0.6).clamp(0, 1) ** 2)
     muzzle = 0.16 * bump(half, 0.15, 0.54, 0.16, 0.14) + 0.08 * bump(half, 0, 0.75, 0.2, 0.1)
-    bridge, socket = 0.14 * bump(half, 0, 0.2, 0.14, 0.35), 0.10 * bump(half, 0.38, -0.14, 0.2, 0.15)
-    dy, dx = torch.gradient((dome + muzzle + bridge - socket).reshape(-1, SIZE, SIZE), spacing=PIXEL, dim=(1, 2))
+    bridge, socket = (
+        0.14 * bump(half, 0, 0.2, 0.14, 0.35),
+        0.10 * bump(half, 0.38, -0.14, 0.2, 0.15),
+    )
+    dy, dx = torch.gradient(
+        (dome + muzzle + bridge - socket).reshape(-1, SIZE, SIZE), spacing=PIXEL, dim=(1, 2)
+    )
     lambert = (1 - 0.36 * f["light"] * dx.flatten(1) + 0.28 * dy.flatten(1)).clamp(0.45, 1.6)
     return (lambert * (0.82 + 0.18 * smoothstep(-head, -0.05, 0.25)))[:, None]
 
 
-def marking_mask(half: Tensor, ear: Tensor, hair: Tensor, blotch: Tensor, flecks: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Where each cat's marking lies, a field in [0, 1]; `ear` is negative on the ears, `blotch` and `flecks` are coarse and fine noise."""
+def marking_mask(
+    half: Tensor, ear: Tensor, hair: Tensor, blotch: Tensor, flecks: Tensor, f: dict[str, Tensor]
+) -> Tensor:
+    """Where each cat's marking lies, a field in [0, 1]; `ear` is negative on the ears, `blotch` and
+    `flecks` are coarse and fine noise.
+    """
     from_nose = half - torch.tensor([0.0, 0.3])
-    radius, angle = from_nose.norm(dim=-1), torch.atan2(from_nose[..., 0], -from_nose[..., 1])  # 0 up the forehead, π/2 over the cheek
-    stripes = (2 * math.pi * 3.1 * angle.clamp_min(1e-3) ** 0.85 + 0.5 * blotch[:, 0] + 1.2 * radius).cos()
-    tabby = smoothstep(stripes + 0.25 * hair, -0.1, 0.7) * smoothstep(radius, 0.35, 0.6) * (angle < 2.3)
+    radius, angle = (
+        from_nose.norm(dim=-1),
+        torch.atan2(from_nose[..., 0], -from_nose[..., 1]),
+    )  # 0 up the forehead, π/2 over the cheek
+    stripes = (
+        2 * math.pi * 3.1 * angle.clamp_min(1e-3) ** 0.85 + 0.5 * blotch[:, 0] + 1.2 * radius
+    ).cos()
+    tabby = (
+        smoothstep(stripes + 0.25 * hair, -0.1, 0.7) * smoothstep(radius, 0.35, 0.6) * (angle < 2.3)
+    )
     spots = smoothstep(flecks + 0.2 * hair, 0.3, 0.8) * smoothstep(radius, 0.3, 0.5)
     patches = smoothstep(blotch[:, 1] + 0.15 * hair, 0.0, 0.2)
-    points = bump(half, 0, 0.28, 0.38, 0.42) + 0.7 * bump(half, 0.38, -0.14, 0.2, 0.16) + smoothstep(-ear, -0.1, 0.2)
-    return torch.stack([tabby, spots, patches, points.clamp_max(1)])[f["marking"][:, 0].long(), torch.arange(len(half))]
+    points = (
+        bump(half, 0, 0.28, 0.38, 0.42)
+        + 0.7 * bump(half, 0.38, -0.14, 0.2, 0.16)
+        + smoothstep(-ear, -0.1, 0.2)
+    )
+    return torch.stack([tabby, spots, patches, points.clamp_max(1)])[
+        f["marking"][:, 0].long(), torch.arange(len(half))
+    ]
 
 
-def coat_colour(half: Tensor, ear: Tensor, hair: Tensor, f: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """Colour of the fur at every point: ground, marking, pale muzzle and eye rings, white, and light and dark hairs, (N, 3, P)."""
+def coat_colour(
+    half: Tensor, ear: Tensor, hair: Tensor, f: dict[str, Tensor], generator: torch.Generator
+) -> Tensor:
+    """Colour of the fur at every point: ground, marking, pale muzzle and eye rings, white, and
+    light and dark hairs, (N, 3, P).
+    """
     blotch = smooth_noise(len(half), 3, SIZE, 4, generator).flatten(2)
     flecks = smooth_noise(len(half), 1, SIZE, 13, generator).flatten(1)
     ground, dark, patch = (pick(table, f["coat"]) for table in (GROUND, DARK, PATCH))
-    patched, pointed = ((f["marking"] == MARKINGS.index(name)).float() for name in ("patches", "points"))
-    ground = paint(ground, rgb(90, 84, 75), 0.75 * pointed * f["marking_strength"])  # Siamese: a pale coat and dark points
+    patched, pointed = (
+        (f["marking"] == MARKINGS.index(name)).float() for name in ("patches", "points")
+    )
+    ground = paint(
+        ground, rgb(90, 84, 75), 0.75 * pointed * f["marking_strength"]
+    )  # Siamese: a pale coat and dark points
     mark = paint(paint(dark, patch, patched), rgb(20, 14, 11), 0.7 * pointed)
-    colour = paint(ground, mark, f["marking_strength"] * marking_mask(half, ear, hair, blotch, flecks, f))
-    colour = colour * (1 + f["warmth"][..., None] * rgb(6, 0, -9)) * (1 - 0.18 * f["depth"][..., None])
+    colour = paint(
+        ground, mark, f["marking_strength"] * marking_mask(half, ear, hair, blotch, flecks, f)
+    )
+    colour = (
+        colour * (1 + f["warmth"][..., None] * rgb(6, 0, -9)) * (1 - 0.18 * f["depth"][..., None])
+    )
     pale = 0.15 * bump(half, 0.15, 0.6, 0.22, 0.16) + 0.12 * bump(half, 0.38, -0.14, 0.22, 0.17)
     colour = colour + pale[:, None] * (1 - colour) * colour.mean(1, keepdim=True)
     white, (x, y) = f["white"], half.unbind(-1)
-    spread = 0.42 * white - 0.35 + (0.2 + 0.6 * white) * smoothstep(y, -0.1, 0.6)  # half width of the white at height y
+    spread = (
+        0.42 * white - 0.35 + (0.2 + 0.6 * white) * smoothstep(y, -0.1, 0.6)
+    )  # half width of the white at height y
     spread = spread + (0.015 * hair + 0.04 * blotch[:, 2]) * (white > 0)
     colour = paint(colour, rgb(90, 88, 85), coverage(x - spread, 0.04))
-    relief = (0.05 + 0.05 * f["fluff"]) * hair * (1 - 0.65 * bump(half, 0, 0.35, 0.35, 0.35))  # shorter about the nose
+    relief = (
+        (0.05 + 0.05 * f["fluff"]) * hair * (1 - 0.65 * bump(half, 0, 0.35, 0.35, 0.35))
+    )  # shorter about the nose
     return colour + relief[:, None] * (colour + 0.1)
 
 
@@ -213,20 +295,31 @@ def background(p: Tensor, f: dict[str, Tensor], generator: torch.Generator) -> T
     drift, cloud = smooth_noise(n, 2, SIZE, 2, generator).flatten(2).unbind(1)
     hue = 0.5 + 0.5 * (2 * math.pi * ((f["background_hue"] + 0.08 * drift)[:, None] - wheel)).cos()
     saturation = uniform(n, 0.1, 0.4, generator)[:, None, None]
-    picture = (f["background_value"] * (1 + 0.25 * cloud))[:, None] * (1 - saturation + saturation * hue)
+    picture = (f["background_value"] * (1 + 0.25 * cloud))[:, None] * (
+        1 - saturation + saturation * hue
+    )
     for _ in range(4):
         centre = torch.rand(n, 2, generator=generator) * 2.4 - 1.2
-        radius, glow = uniform(n, 0.1, 0.45, generator)[:, None], uniform(n, -0.25, 0.35, generator)[:, None]
+        radius, glow = (
+            uniform(n, 0.1, 0.45, generator)[:, None],
+            uniform(n, -0.25, 0.35, generator)[:, None],
+        )
         disc = coverage((p - centre[:, None]).norm(dim=-1) - radius, 0.04)
         picture = picture + (glow * disc)[:, None] * (0.4 + picture)
     return picture
 
 
-def paint_ears(picture: Tensor, hollow: Tensor, head: Tensor, hair: Tensor, f: dict[str, Tensor]) -> Tensor:
+def paint_ears(
+    picture: Tensor, hollow: Tensor, head: Tensor, hair: Tensor, f: dict[str, Tensor]
+) -> Tensor:
     """The hollow of the ear: bare skin between pale hairs, darker the deeper."""
     skin = (0.43 * rgb(90, 62, 56) + 0.38 * pick(GROUND, f["coat"])) * (1 + 0.17 * hair[:, None])
     shadow = 1 - 0.4 * smoothstep(-hollow, 0.02, 0.14)
-    return paint(picture, skin * shadow[:, None], 0.9 * coverage(hollow, 1.5 * PIXEL) * smoothstep(head, -0.06, 0.06))
+    return paint(
+        picture,
+        skin * shadow[:, None],
+        0.9 * coverage(hollow, 1.5 * PIXEL) * smoothstep(head, -0.06, 0.06),
+    )
 
 
 def paint_muzzle(picture: Tensor, half: Tensor, shade: Tensor, f: dict[str, Tensor]) -> Tensor:
@@ -234,8 +327,12 @@ def paint_muzzle(picture: Tensor, half: Tensor, shade: Tensor, f: dict[str, Tens
     x, y = half.unbind(-1)
     leather = torch.maximum(0.75 * x + 0.66 * (y - 0.475), 0.35 + 0.2 * x - y) - 0.015
     cleft = torch.maximum(x, (y - 0.55).abs() - 0.09)
-    arc = (((x - 0.11).square() + (y - 0.52).square()).sqrt() - 0.11).abs() + 4 * (0.54 - y).clamp_min(0)
-    picture = paint(picture, 0.35 * picture, 0.8 * coverage(torch.minimum(arc, cleft) - 0.006, PIXEL))
+    arc = (((x - 0.11).square() + (y - 0.52).square()).sqrt() - 0.11).abs() + 4 * (
+        0.54 - y
+    ).clamp_min(0)
+    picture = paint(
+        picture, 0.35 * picture, 0.8 * coverage(torch.minimum(arc, cleft) - 0.006, PIXEL)
+    )
     picture = paint(picture, pick(NOSE, f["coat"]) * shade, coverage(leather, PIXEL))
     picture = paint(picture, rgb(100, 100, 100), 0.25 * bump(half, 0, 0.365, 0.05, 0.02))
     nostril = ellipse_distance(half, torch.tensor([[0.055, 0.425]]), torch.tensor([[0.03, 0.018]]))
@@ -243,13 +340,19 @@ def paint_muzzle(picture: Tensor, half: Tensor, shade: Tensor, f: dict[str, Tens
 
 
 def paint_eyes(picture: Tensor, q: Tensor, half: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Almond eyes with the outer corner raised: dark rim, iris, pupil, the shadow of the lid, and a highlight on the light's side."""
+    """Almond eyes with the outer corner raised: dark rim, iris, pupil, the shadow of the lid, and a
+    highlight on the light's side.
+    """
     centre = torch.cat([0.44 * f["head_width"] + 0.02, torch.full_like(f["coat"], -0.16)], -1)
-    x, y = (rotate(half - centre[:, None], torch.full((len(q),), 0.16)) / f["eye_size"][..., None]).unbind(-1)
+    x, y = (
+        rotate(half - centre[:, None], torch.full((len(q),), 0.16)) / f["eye_size"][..., None]
+    ).unbind(-1)
     soft, ink = 0.9 * PIXEL / f["eye_size"], rgb(5, 4, 3)
     arch = 1 - (x / 0.19).square()
     upper, lower = -0.155 * (1 - 0.8 * f["eyelid"]) * arch, 0.125 * (1 - 0.25 * f["eyelid"]) * arch
-    opening = torch.maximum(upper - y, y - lower) / (1 + (x / 0.146).square()).sqrt()  # over the slope of the lids: a distance
+    opening = (
+        torch.maximum(upper - y, y - lower) / (1 + (x / 0.146).square()).sqrt()
+    )  # over the slope of the lids: a distance
     eye = coverage(opening, soft)
     picture = paint(picture, ink, 0.85 * coverage(opening - 0.03, 1.2 * soft))
 
@@ -262,18 +365,27 @@ def paint_eyes(picture: Tensor, q: Tensor, half: Tensor, f: dict[str, Tensor]) -
     picture = paint(picture, iris * glow[:, None], eye)
     picture = paint(picture, 0.5 * ink, eye * coverage(pupil, soft))
     picture = paint(picture, 0.3 * picture, 0.8 * eye * smoothstep(upper - y, -0.05, 0.0))
-    towards = q[..., 0] - q[..., 0].sign() * centre[:, :1] - 0.05 * f["light"]  # not mirrored: both eyes see the same lamp
+    towards = (
+        q[..., 0] - q[..., 0].sign() * centre[:, :1] - 0.05 * f["light"]
+    )  # not mirrored: both eyes see the same lamp
     spark = (towards.square() + (half[..., 1] + 0.21).square()).sqrt() - 0.03 * f["eye_size"]
     return paint(picture, rgb(100, 100, 100), 0.95 * eye * coverage(spark, PIXEL))
 
 
 def paint_whiskers(picture: Tensor, q: Tensor, half: Tensor, generator: torch.Generator) -> Tensor:
-    """Four hairs a side, parabolas y = slope·x + bend·x² from the muzzle outwards, that fade towards their tips."""
+    """Four hairs a side, parabolas y = slope·x + bend·x² from the muzzle outwards, that fade
+    towards their tips.
+    """
     x, y = half[..., 0] - 0.2, half[..., 1] - 0.5
     for k in range(4):
         jitter, other, bend, reach = torch.rand(4, len(q), 1, generator=generator)
-        slope, bend = 0.22 * (k - 1.7) + 0.3 * (jitter - 0.5) + 0.1 * q[..., 0].sign() * (other - 0.5), 0.35 * bend
-        distance = (y - 0.035 * k - slope * x - bend * x * x).abs() / (1 + (slope + 2 * bend * x).square()).sqrt()
+        slope, bend = (
+            0.22 * (k - 1.7) + 0.3 * (jitter - 0.5) + 0.1 * q[..., 0].sign() * (other - 0.5),
+            0.35 * bend,
+        )
+        distance = (y - 0.035 * k - slope * x - bend * x * x).abs() / (
+            1 + (slope + 2 * bend * x).square()
+        ).sqrt()
         fade = smoothstep(x, 0.0, 0.06) * (1 - smoothstep(x / (0.45 + 0.45 * reach), 0.4, 1.0))
         picture = paint(picture, rgb(95, 95, 95), 0.6 * fade * coverage(distance - 0.004, PIXEL))
     return picture
@@ -283,7 +395,11 @@ def photograph(picture: Tensor, f: dict[str, Tensor], generator: torch.Generator
     """What a camera adds: white balance, exposure, blur and grain → uint8 (N, 3, 64, 64)."""
     n = len(picture)
     balance = 1 + 0.03 * torch.randn(n, 3, 1, generator=generator)
-    picture = (picture.clamp_min(0) * balance).pow(1 - 0.3 * f["exposure"][..., None]).reshape(n, 3, SIZE, SIZE)
+    picture = (
+        (picture.clamp_min(0) * balance)
+        .pow(1 - 0.3 * f["exposure"][..., None])
+        .reshape(n, 3, SIZE, SIZE)
+    )
     blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     blur, grain = uniform(n, 0.0, 0.6, generator), uniform(n, 0.004, 0.03, generator)
     picture = torch.lerp(picture, blurred, blur[:, None, None, None])

@@ -1,8 +1,8 @@
 """Handwritten-looking digits, 28×28, white ink on black: the built-in stand-in for MNIST.
 
-Each class has several hands (`STYLES`), each a few control points. They are jittered, bent, slanted and warped as writers would, joined
-by Catmull–Rom splines (Catmull & Rom 1974) and inked with a pen of varying width. As in MNIST the ink fills a box of 20 pixels and its mass
-is centred.
+Each class has several hands (`STYLES`), each a few control points. They are jittered, bent, slanted
+and warped as writers would, joined by Catmull–Rom splines (Catmull & Rom 1974) and inked with a pen
+of varying width. As in MNIST the ink fills a box of 20 pixels and its mass is centred.
 """
 
 from typing import NamedTuple
@@ -13,12 +13,17 @@ from torch import Tensor
 from .geometry import coverage, pixel_grid, rotate, strokes_distance, uniform
 from .standin import CHUNK, StandIn, chunks, draw_labels
 
-SIZE, BOX, CENTRE = 28, 18.8, 14.5  # pixels: the picture; the box of the ink, 20 with its soft edge; the middle of pixel 14
+SIZE, BOX, CENTRE = (
+    28,
+    18.8,
+    14.5,
+)  # pixels: the picture; the box of the ink, 20 with its soft edge; the middle of pixel 14
 SEGMENTS = 36  # straight pieces a digit is drawn with
 WAVES = 4  # plane waves that make up the elastic warp
 
-# How to read a hand: points "x,y" in the order of writing, x to the right, y down, the digit 100 high. The pen runs smoothly through them;
-# at "/" it turns a corner in the point before; at "|" it is lifted and a second stroke begins.
+# How to read a hand: points "x,y" in the order of writing, x to the right, y down, the digit 100
+# high. The pen runs smoothly through them; at "/" it turns a corner in the point before; at "|" it
+# is lifted and a second stroke begins.
 STYLES = {
     0: {
         "oval": "32,2 12,12 2,50 12,88 32,100 53,88 62,50 52,12 30,0",
@@ -138,20 +143,26 @@ STYLES = {
 
 
 def catmull_rom(points: Tensor, spans: list[int]) -> Tensor:
-    """The curve through points (K, D), span k sampled in spans[k] pieces → (1 + Σ spans, D). Linear in the points."""
+    """The curve through points (K, D), span k sampled in spans[k] pieces → (1 + Σ spans, D). Linear
+    in the points.
+    """
     p = torch.cat([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     curve = [points[:1]]
     for k, pieces in enumerate(spans):
         t = torch.linspace(0, 1, pieces + 1)[1:, None]
         a, b, c, d = p[k : k + 4]
-        curve.append(b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))))
+        curve.append(
+            b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
+        )
     return torch.cat(curve)
 
 
 def read_hand(text: str) -> tuple[Tensor, Tensor, Tensor]:
-    """A hand of `STYLES` as its points (C, 2), the stroke that each belongs to (C,), and a matrix (C, 2·SEGMENTS).
+    """A hand of `STYLES` as its points (C, 2), the stroke that each belongs to (C,), and a matrix
+    (C, 2·SEGMENTS).
 
-    The matrix turns points into the starts and then the ends of the segments, so that a batch in mixed hands is one product.
+    The matrix turns points into the starts and then the ends of the segments, so that a batch in
+    mixed hands is one product.
     """
     points, strokes, arcs = [], [], []
     for number, stroke in enumerate(text.split("|")):
@@ -159,20 +170,29 @@ def read_hand(text: str) -> tuple[Tensor, Tensor, Tensor]:
         for arc in stroke.split("/"):
             new = [[float(v) for v in point.split(",")] for point in arc.split()]
             arcs.append(corner + list(range(len(points), len(points) + len(new))))
-            points, strokes, corner = points + new, strokes + [number] * len(new), [len(points) + len(new) - 1]
+            points, strokes, corner = (
+                points + new,
+                strokes + [number] * len(new),
+                [len(points) + len(new) - 1],
+            )
     points = torch.tensor(points)
     lengths = torch.cat([(points[arc[1:]] - points[arc[:-1]]).norm(dim=1) for arc in arcs])
     pieces = torch.ones(len(lengths), dtype=torch.int64)
     for _ in range(SEGMENTS - len(lengths)):  # the next segment goes where the segments are longest
         pieces[(lengths / pieces).argmax()] += 1
     spans = pieces.split([len(arc) - 1 for arc in arcs])
-    curves = [catmull_rom(torch.eye(len(points))[arc], span.tolist()) for arc, span in zip(arcs, spans, strict=True)]
+    curves = [
+        catmull_rom(torch.eye(len(points))[arc], span.tolist())
+        for arc, span in zip(arcs, spans, strict=True)
+    ]
     weights = torch.cat([curve[:-1] for curve in curves] + [curve[1:] for curve in curves])
     return points / 50 - torch.tensor([0.5, 1.0]), torch.tensor(strokes), weights.T
 
 
 class Hands(NamedTuple):
-    """All hands as read_hand gives them, padded to one length; how many each class has, and the row of its first."""
+    """All hands as read_hand gives them, padded to one length; how many each class has, and the row
+    of its first.
+    """
 
     points: Tensor
     strokes: Tensor
@@ -183,16 +203,26 @@ class Hands(NamedTuple):
 
 def read_hands(styles: dict[int, dict[str, str]]) -> Hands:
     """The tables of `styles`, class → name → hand, for classes 0, 1, …."""
-    tables = zip(*(read_hand(hand) for hands in styles.values() for hand in hands.values()), strict=True)
+    tables = zip(
+        *(read_hand(hand) for hands in styles.values() for hand in hands.values()), strict=True
+    )
     count = torch.tensor([len(hands) for hands in styles.values()])
-    return Hands(*(torch.nn.utils.rnn.pad_sequence(table, batch_first=True) for table in tables), count, count.cumsum(0) - count)
+    return Hands(
+        *(torch.nn.utils.rnn.pad_sequence(table, batch_first=True) for table in tables),
+        count,
+        count.cumsum(0) - count,
+    )
 
 
 HANDS = read_hands(STYLES)
 
 
-def draw_factors(labels: Tensor, generator: torch.Generator, hands: Hands = HANDS) -> dict[str, Tensor]:
-    """How each of the digits is written, by chance, (N,) each; the units are in the docstring of `digits`."""
+def draw_factors(
+    labels: Tensor, generator: torch.Generator, hands: Hands = HANDS
+) -> dict[str, Tensor]:
+    """How each of the digits is written, by chance, (N,) each; the units are in the docstring of
+    `digits`.
+    """
     n = len(labels)
 
     def normal(mean: float, std: float) -> Tensor:
@@ -216,28 +246,42 @@ def draw_factors(labels: Tensor, generator: torch.Generator, hands: Hands = HAND
     }
 
 
-def write(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, hands: Hands = HANDS) -> Tensor:
-    """The pen's path in half heights of a digit: the starts and then the ends of its segments, (N, 2·SEGMENTS, 2)."""
+def write(
+    labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, hands: Hands = HANDS
+) -> Tensor:
+    """The pen's path in half heights of a digit: the starts and then the ends of its segments, (N,
+    2·SEGMENTS, 2).
+    """
     n = len(labels)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(n, *shape, generator=generator).clamp(-2, 2)
 
     f = {name: value[:, None] for name, value in factors.items()}
-    points, stroke, weights = (table[hands.first[labels] + factors["style"].long()] for table in hands[:3])
-    jitter = normal(points.shape[1], 2) + 0.8 * normal(1, 2) * (stroke > 0)[..., None]  # a lifted pen lands a little off
+    points, stroke, weights = (
+        table[hands.first[labels] + factors["style"].long()] for table in hands[:3]
+    )
+    jitter = (
+        normal(points.shape[1], 2) + 0.8 * normal(1, 2) * (stroke > 0)[..., None]
+    )  # a lifted pen lands a little off
     x, y = (weights.transpose(1, 2) @ (points + f["wobble"][..., None] * jitter)).unbind(-1)
     y = y + f["waist"] * (1 - y**2)
     x = f["aspect"] * (x * (1 + f["taper"] * y) + f["bend"] * y**2)
     path = torch.stack([x, y], dim=-1)
     phase = uniform(n * WAVES, 0, 2 * torch.pi, generator).reshape(n, 1, WAVES)
-    waves = (path @ (1.6 * normal(2, WAVES)) + phase).sin() @ normal(WAVES, 2)  # a smooth random field of displacements
+    waves = (path @ (1.6 * normal(2, WAVES)) + phase).sin() @ normal(
+        WAVES, 2
+    )  # a smooth random field of displacements
     x, y = (path + 0.9 * f["elastic"][..., None] * waves).unbind(-1)
     return rotate(torch.stack([x - f["slant"].tan() * y, y], dim=-1), factors["rotation"])
 
 
-def place(path: Tensor, radius: Tensor, size: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Starts and ends (N, SEGMENTS, 2) of the segments in pixels, as MNIST places its digits: the ink in a box, its mass at the centre."""
+def place(
+    path: Tensor, radius: Tensor, size: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Starts and ends (N, SEGMENTS, 2) of the segments in pixels, as MNIST places its digits: the
+    ink in a box, its mass at the centre.
+    """
     extent = (path.amax(1) - path.amin(1)).amax(1)
     a, b = (path * ((size * BOX - 2 * radius.mean(1)) / extent)[:, None, None]).chunk(2, dim=1)
     mass = (b - a).norm(dim=-1) * radius
@@ -247,11 +291,19 @@ def place(path: Tensor, radius: Tensor, size: Tensor, generator: torch.Generator
     return a + shift[:, None], b + shift[:, None]
 
 
-def render(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, n: int, hands: Hands = HANDS) -> Tensor:
+def render(
+    labels: Tensor,
+    factors: dict[str, Tensor],
+    generator: torch.Generator,
+    n: int,
+    hands: Hands = HANDS,
+) -> Tensor:
     """The first `n` of the digits described by `factors`, uint8 (n, 1, SIZE, SIZE)."""
     f = {name: value[:, None] for name, value in factors.items()}
     path = write(labels, factors, generator, hands)
-    pace, phase = (uniform(len(labels), 0, high, generator)[:, None] for high in (0.25, 2 * torch.pi))
+    pace, phase = (
+        uniform(len(labels), 0, high, generator)[:, None] for high in (0.25, 2 * torch.pi)
+    )
     pressure = 1 + f["pressure"] * (pace * torch.arange(SEGMENTS) + phase).sin()
     ragged = 1 + 0.06 * torch.randn(pressure.shape, generator=generator).clamp(-2, 2)
     radius = f["stroke_width"] / 2 * pressure * ragged
@@ -264,18 +316,25 @@ def render(labels: Tensor, factors: dict[str, Tensor], generator: torch.Generato
 def digits(n: int, seed: int = 0, labels: Tensor | None = None) -> StandIn:
     """`n` digits, images uint8 (n, 1, 28, 28), with the labels asked for or uniform random ones.
 
-    Factors: style (place in STYLES[label]); slant, to the right, and rotation, clockwise, in radians; stroke_width and softness (half the
-    edge) in pixels; aspect (width factor), taper (bottom wider than top), bend (sideways bow), waist (middle moved down), wobble (noise of
-    the points) and elastic (smooth warp) in half heights of a digit; size, ink and pressure (how much the width varies) as shares.
-    Raises ValueError for n < 1 or labels that are not n whole numbers from 0 to 9.
+    Factors: style (place in STYLES[label]); slant, to the right, and rotation, clockwise, in
+    radians; stroke_width and softness (half the edge) in pixels; aspect (width factor), taper
+    (bottom wider than top), bend (sideways bow), waist (middle moved down), wobble (noise of the
+    points) and elastic (smooth warp) in half heights of a digit; size, ink and pressure (how much
+    the width varies) as shares. Raises ValueError for n < 1 or labels that are not n whole numbers
+    from 0 to 9.
     """
     labels = draw_labels(n, seed, labels)
     images, factors = [], []
     for part, generator in chunks(n, seed):
         wanted = labels[part]
-        # Chance is drawn for a full chunk, whatever is asked of it, so that a small set is the beginning of a large one.
+        # Chance is drawn for a full chunk, whatever is asked of it, so that a small set is the
+        # beginning of a large one.
         whole = torch.cat([wanted, wanted.new_zeros(CHUNK - len(wanted))])
         drawn = draw_factors(whole, generator)
         images.append(render(whole, drawn, generator, len(wanted)))
         factors.append({name: value[: len(wanted)] for name, value in drawn.items()})
-    return StandIn(torch.cat(images), labels, {name: torch.cat([f[name] for f in factors]) for name in factors[0]})
+    return StandIn(
+        torch.cat(images),
+        labels,
+        {name: torch.cat([f[name] for f in factors]) for name in factors[0]},
+    )

@@ -1,6 +1,8 @@
-"""Drawn clothing: a stand-in for Fashion-MNIST (Xiao, Rasul & Vollgraf 2017) that needs no download.
+"""Drawn clothing: a stand-in for Fashion-MNIST (Xiao, Rasul & Vollgraf 2017) that needs no
+download.
 
-A style gives ranges for the measures of its class's pattern (patterns.py); an image draws its own measures from them.
+A style gives ranges for the measures of its class's pattern (patterns.py); an image draws its own
+measures from them.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,18 @@ import torch
 from torch import Tensor
 
 from labkit.data.synthetic.geometry import elastic_warp, pixel_grid, smooth_noise
-from labkit.data.synthetic.patterns import DRAWS, PRINTS, SIZE, Dice, bag, fabric, sandal, shoe, trousers, upper_body
+from labkit.data.synthetic.patterns import (
+    DRAWS,
+    PRINTS,
+    SIZE,
+    Dice,
+    bag,
+    fabric,
+    sandal,
+    shoe,
+    trousers,
+    upper_body,
+)
 from labkit.data.synthetic.standin import CHUNK, StandIn, chunks, draw_labels, one_thread
 
 FACTORS = ("style", "brightness", "texture", "print", "width", "length", "sleeve", "heel", "handle")
@@ -21,7 +34,14 @@ UPPER = dict(
     bottom=(27, 28), tail=(0, 0.6), sleeve=(6, 8.5), angle=(0.4, 0.65), bulge=(0, 0.8), cuff=(4.2, 5.4), depth=(1, 3), front=(0, 0),
     vee=0.2, collar=0.0, hood=0.0, buttons=0.0, open=0.0, rib=0.15, graphic=0.4, pocket=0.1, belt=0.0,
 )  # fmt: skip
-LONG = dict(bottom=(24, 28), sleeve=(22.5, 24.5), angle=(0.04, 0.14), bulge=(0.6, 1.8), cuff=(2.6, 3.4), graphic=0.2)
+LONG = dict(
+    bottom=(24, 28),
+    sleeve=(22.5, 24.5),
+    angle=(0.04, 0.14),
+    bulge=(0.6, 1.8),
+    cuff=(2.6, 3.4),
+    graphic=0.2,
+)
 NONE = dict(sleeve=(0, 0), bulge=(0, 0), cuff=(0, 0), angle=(0, 0))
 DRESS = UPPER | dict(
     neck=(2.6, 3.8), slope=(0.8, 2), shoulder=(4, 5.4), chest=(3.8, 5.2), waist=(0.8, 1), hem=(0.95, 1.45), bottom=(28, 28), tail=(0, 1.5),
@@ -35,13 +55,40 @@ SHIRT = UPPER | dict(
     neck=(2.8, 3.8), rise=(0.8, 1.8), slope=(1.8, 3), shoulder=(6.8, 8.2), chest=(6.2, 7.4), waist=(0.9, 1), hem=(0.98, 1.1), tail=(0, 3),
     depth=(0.8, 2.5), front=(28, 28), vee=0.7, collar=0.9, buttons=0.8, rib=0.0, graphic=0.05, pocket=0.3,
 )  # fmt: skip
-TROUSERS = dict(waist=(4.2, 5.2), hip=(5, 6), knee=(4.4, 5.4), ankle=(4, 5), gap=(0.7, 1.6), crotch=(8, 10.5), bow=(0, 0.5))
-SANDAL = dict(heel=(0, 0.4), sole=(0.8, 2.4), thick=(4, 7), wedge=0.0, span=(3, 8), peak=(2, 4), ankle=0.25, cage=0.1, mule=0.05)
+TROUSERS = dict(
+    waist=(4.2, 5.2),
+    hip=(5, 6),
+    knee=(4.4, 5.4),
+    ankle=(4, 5),
+    gap=(0.7, 1.6),
+    crotch=(8, 10.5),
+    bow=(0, 0.5),
+)
+SANDAL = dict(
+    heel=(0, 0.4),
+    sole=(0.8, 2.4),
+    thick=(4, 7),
+    wedge=0.0,
+    span=(3, 8),
+    peak=(2, 4),
+    ankle=0.25,
+    cage=0.1,
+    mule=0.05,
+)
 SHOE = dict(
     heel=(0, 0.4), sole=(1.6, 3.2), thick=(4, 7), wedge=0.0, toe=(2.4, 3.4), instep=(4.5, 6.5), throat=(12.5, 15.5), top=(7, 9.5),
     lean=(1, 2.6), dip=(1.2, 3), back=(0, 1.5), laces=0.7, stripes=0.5,
 )  # fmt: skip
-BOOT = SHOE | dict(heel=(0.5, 3), sole=(1, 2.2), top=(10, 14), instep=(6, 8), lean=(0, 1.6), dip=(-0.6, 0.8), laces=0.3, stripes=0.0)
+BOOT = SHOE | dict(
+    heel=(0.5, 3),
+    sole=(1, 2.2),
+    top=(10, 14),
+    instep=(6, 8),
+    lean=(0, 1.6),
+    dip=(-0.6, 0.8),
+    laces=0.3,
+    stripes=0.0,
+)
 BAG = dict(
     top=(10, 14), base=(10, 14), body=(15, 22), corner=(0.3, 3), handle=(4, 12), span=(4, 8), power=(0.9, 1.4),
     flap=0.3, strap=0.2, clasp=0.4,
@@ -49,7 +96,9 @@ BAG = dict(
 
 
 class Kind(NamedTuple):
-    """A class of clothing: its pattern and measures, brightness (low, high) of white, chance of a print, and style → (weight, changes)."""
+    """A class of clothing: its pattern and measures, brightness (low, high) of white, chance of a
+    print, and style → (weight, changes).
+    """
 
     name: str
     cut: Callable
@@ -129,47 +178,72 @@ KINDS = (
 
 
 def measures(kind: Kind, dice: Dice) -> dict[str, Tensor]:
-    """A style (its place among the kind's) and every measure of the pattern, (n,) each; a chance has become 0 or 1."""
+    """A style (its place among the kind's) and every measure of the pattern, (n,) each; a chance
+    has become 0 or 1.
+    """
     weights = torch.tensor([float(weight) for weight, _ in kind.styles.values()])
     style = torch.bucketize(dice.between(0, 1), (weights.cumsum(0) / weights.sum())[:-1])
     drawn = {"style": style.float()}
     for name, usual in kind.measures.items():
-        options = torch.tensor([changes.get(name, usual) for _, changes in kind.styles.values()])[style]
-        drawn[name] = dice.chance(options) if options.ndim == 1 else dice.between(*options.unbind(1))
+        options = torch.tensor([changes.get(name, usual) for _, changes in kind.styles.values()])[
+            style
+        ]
+        drawn[name] = (
+            dice.chance(options) if options.ndim == 1 else dice.between(*options.unbind(1))
+        )
     return drawn
 
 
 def sew(kind: Kind, p: Tensor, noise: Tensor, dice: Dice) -> tuple[Tensor, dict[str, Tensor]]:
-    """Grey values (n, 784) of one kind of garment at the pixels p (n, 784, 2), and the factors they were made from."""
+    """Grey values (n, 784) of one kind of garment at the pixels p (n, 784, 2), and the factors they
+    were made from.
+    """
     low, high = kind.brightness
-    brightness, texture = low + (high - low) * dice.between(0, 1) ** 0.5, 0.08 * dice.between(0, 1) ** 2
+    brightness, texture = (
+        low + (high - low) * dice.between(0, 1) ** 0.5,
+        0.08 * dice.between(0, 1) ** 2,
+    )
     pattern = (dice.chance(kind.printed) * dice.between(1, len(PRINTS) - 1e-3)).long()
     cloth = fabric(p, brightness, texture, pattern, noise, dice)
     m = measures(kind, dice)
     grey, lengths = kind.cut(p, m, cloth, noise, dice)
     scale = SIZE / torch.maximum(lengths["width"], lengths["length"])
     lengths = {name: length * scale for name, length in lengths.items()}
-    return grey, lengths | dict(style=m["style"], brightness=brightness, texture=texture, print=pattern.float())
+    return grey, lengths | dict(
+        style=m["style"], brightness=brightness, texture=texture, print=pattern.float()
+    )
 
 
 @one_thread()
 def garments(n: int, seed: int = 0, labels: Tensor | None = None) -> StandIn:
-    """`n` garments of the ten Fashion-MNIST classes, light on black: uint8 (n, 1, 28, 28), int64 (n,) and factors.
+    """`n` garments of the ten Fashion-MNIST classes, light on black: uint8 (n, 1, 28, 28), int64
+    (n,) and factors.
 
-    Factors, float32 (n,): style (place in `KINDS[label].styles`), print (place in PRINTS), brightness and texture (share of white), and in
-    pixels of the picture width, length, sleeve (0: none), heel and handle. The last three are NaN for garments that never have one.
-    Raises ValueError for n < 1 or labels that are not n numbers from 0 to 9.
+    Factors, float32 (n,): style (place in `KINDS[label].styles`), print (place in PRINTS),
+    brightness and texture (share of white), and in pixels of the picture width, length, sleeve (0:
+    none), heel and handle. The last three are NaN for garments that never have one. Raises
+    ValueError for n < 1 or labels that are not n numbers from 0 to 9.
     """
     targets = draw_labels(n, seed, labels)
-    grey, factors = torch.zeros(n, SIZE * SIZE), {name: torch.full((n,), torch.nan) for name in FACTORS}
+    grey, factors = (
+        torch.zeros(n, SIZE * SIZE),
+        {name: torch.full((n,), torch.nan) for name in FACTORS},
+    )
     for rows, generator in chunks(n, seed):
         draws = torch.rand(CHUNK, DRAWS, generator=generator)
         noise = [torch.randn(CHUNK, SIZE * SIZE, generator=generator)]
-        noise = torch.stack(noise + [smooth_noise(CHUNK, 1, SIZE, cells, generator).flatten(1) for cells in (9, 4)], 1)
-        p = elastic_warp((pixel_grid(CHUNK, SIZE) + 1) * (SIZE / 2), 0.05 + 0.25 * draws[:, -1], 4, generator)
+        noise = torch.stack(
+            noise + [smooth_noise(CHUNK, 1, SIZE, cells, generator).flatten(1) for cells in (9, 4)],
+            1,
+        )
+        p = elastic_warp(
+            (pixel_grid(CHUNK, SIZE) + 1) * (SIZE / 2), 0.05 + 0.25 * draws[:, -1], 4, generator
+        )
         for label in targets[rows].unique().tolist():
             own = (targets[rows] == label).nonzero()[:, 0]
             grey[rows.start + own], drawn = sew(KINDS[label], p[own], noise[own], Dice(draws[own]))
             for name, values in drawn.items():
                 factors[name][rows.start + own] = values
-    return StandIn((grey.clamp(0, 1) * 255).round().to(torch.uint8).view(n, 1, SIZE, SIZE), targets, factors)
+    return StandIn(
+        (grey.clamp(0, 1) * 255).round().to(torch.uint8).view(n, 1, SIZE, SIZE), targets, factors
+    )

@@ -1,8 +1,9 @@
 """Signed-distance geometry in batched torch: the pen and scissors of the built-in stand-ins.
 
-A shape is a function from points to signed distances (negative inside), as in Quilez's catalogue of 2-D distance functions
-(iquilezles.org/articles/distfunctions2d). Drawing is one soft threshold of that distance, so edges are anti-aliased for free.
-Points are (N, P, 2) with x to the right and y down, both in [-1, 1]; a distance field is (N, P).
+A shape is a function from points to signed distances (negative inside), as in Quilez's catalogue of
+2-D distance functions (iquilezles.org/articles/distfunctions2d). Drawing is one soft threshold of
+that distance, so edges are anti-aliased for free. Points are (N, P, 2) with x to the right and y
+down, both in [-1, 1]; a distance field is (N, P).
 """
 
 import torch
@@ -33,22 +34,31 @@ def polyline_distance(p: Tensor, vertices: Tensor) -> Tensor:
 
 
 def strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor | None = None) -> Tensor:
-    """Signed distance from points p (N, P, 2) to the union of S segments a → b, (N, S, 2), drawn with pens of `radius` (N, S) → (N, P)."""
+    """Signed distance from points p (N, P, 2) to the union of S segments a → b, (N, S, 2), drawn
+    with pens of `radius` (N, S) → (N, P).
+    """
     if radius is None:
         radius = a.new_zeros(a.shape[:2])
     n = max(len(p), len(a))
-    # Blocks of fewer than 32,768 numbers stay in cache, and torch keeps them on one thread: where another process keeps a core busy,
-    # the threads' waiting for each other costs far more than it saves.
+    # Blocks of fewer than 32,768 numbers stay in cache, and torch keeps them on one thread: where
+    # another process keeps a core busy, the threads' waiting for each other costs far more than it
+    # saves.
     rows = max(1, 32_000 // p.shape[1])
     blocks = zip(*(t.expand(n, *t.shape[1:]).split(rows) for t in (p, a, b, radius)), strict=True)
     return torch.cat([_strokes_distance(*block) for block in blocks])
 
 
 def _strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor) -> Tensor:
-    """In the frame of a segment of length L, with u along and v across, the distance is √((u − clamp(u, 0, L))² + v²)."""
-    x, y = (plane.contiguous() for plane in p.unbind(-1))  # torch works several times faster on planes than on interleaved pairs
+    """In the frame of a segment of length L, with u along and v across, the distance is √((u −
+    clamp(u, 0, L))² + v²).
+    """
+    x, y = (
+        plane.contiguous() for plane in p.unbind(-1)
+    )  # torch works several times faster on planes than on interleaved pairs
     length = (b - a).norm(dim=-1, keepdim=True)
-    along = torch.where(length > 1e-9, (b - a) / length.clamp_min(1e-9), a.new_tensor([1.0, 0.0]))  # a dot has no direction: any will do
+    along = torch.where(
+        length > 1e-9, (b - a) / length.clamp_min(1e-9), a.new_tensor([1.0, 0.0])
+    )  # a dot has no direction: any will do
     across = torch.stack([-along[..., 1], along[..., 0]], dim=-1)
     start_u, start_v = (a * along).sum(-1, keepdim=True), (a * across).sum(-1, keepdim=True)
     zero, nearest = a.new_zeros(1), x.new_full(x.shape, torch.inf)
@@ -56,16 +66,22 @@ def _strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor) -> Tensor
         u = torch.addcmul(-start_u[:, k], x, along[:, k, :1]).addcmul_(y, along[:, k, 1:])
         v = torch.addcmul(-start_v[:, k], x, across[:, k, :1]).addcmul_(y, across[:, k, 1:])
         u -= u.clamp(zero, length[:, k])
-        distance = u.square_().addcmul_(v, v).pow_(0.5).sub_(radius[:, k, None])  # sqrt_ would split over threads from 2,048 numbers on
+        distance = (
+            u.square_().addcmul_(v, v).pow_(0.5).sub_(radius[:, k, None])
+        )  # sqrt_ would split over threads from 2,048 numbers on
         torch.minimum(nearest, distance, out=nearest)
     return nearest
 
 
 def polygon_distance(p: Tensor, vertices: Tensor) -> Tensor:
-    """Signed distance from points p (N, P, 2) to the closed polygon through vertices (N, V, 2), negative inside → (N, P)."""
+    """Signed distance from points p (N, P, 2) to the closed polygon through vertices (N, V, 2),
+    negative inside → (N, P).
+    """
     closed = torch.cat([vertices, vertices[:, :1]], dim=1)
     outside = torch.ones(p.shape[:2], dtype=torch.bool)
-    for k in range(vertices.shape[1]):  # even-odd rule: each edge that a ray to +x crosses toggles inside and outside
+    for k in range(
+        vertices.shape[1]
+    ):  # even-odd rule: each edge that a ray to +x crosses toggles inside and outside
         a, b = closed[:, k, None], closed[:, k + 1, None]
         spans = (a[..., 1] > p[..., 1]) != (b[..., 1] > p[..., 1])
         slope = (b[..., 0] - a[..., 0]) / (b[..., 1] - a[..., 1] + 1e-9)
@@ -96,19 +112,29 @@ def coverage(distance: Tensor, softness: float | Tensor) -> Tensor:
 def rotate(p: Tensor, angle: Tensor) -> Tensor:
     """Points p (N, P, 2) turned by `angle` (N,) radians about the origin."""
     cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-    return torch.stack([cos * p[..., 0] - sin * p[..., 1], sin * p[..., 0] + cos * p[..., 1]], dim=-1)
+    return torch.stack(
+        [cos * p[..., 0] - sin * p[..., 1], sin * p[..., 0] + cos * p[..., 1]], dim=-1
+    )
 
 
-def smooth_noise(n: int, channels: int, size: int, cells: int, generator: torch.Generator) -> Tensor:
-    """Band-limited noise with about `cells` bumps a side, unit variance, (n, channels, size, size)."""
+def smooth_noise(
+    n: int, channels: int, size: int, cells: int, generator: torch.Generator
+) -> Tensor:
+    """Band-limited noise with about `cells` bumps a side, unit variance, (n, channels, size,
+    size).
+    """
     coarse = torch.randn(n, channels, cells + 3, cells + 3, generator=generator)
-    fine = F.interpolate(coarse, scale_factor=max(2, -(-size // cells)), mode="bicubic", align_corners=False)
+    fine = F.interpolate(
+        coarse, scale_factor=max(2, -(-size // cells)), mode="bicubic", align_corners=False
+    )
     start = (fine.shape[-1] - size) // 2
     return fine[..., start : start + size, start : start + size] * 1.4
 
 
 def elastic_warp(p: Tensor, strength: Tensor, cells: int, generator: torch.Generator) -> Tensor:
-    """Points of a full pixel grid (N, size², 2), each displaced by smooth noise of `strength` (N,) (Simard et al. 2003)."""
+    """Points of a full pixel grid (N, size², 2), each displaced by smooth noise of `strength` (N,)
+    (Simard et al. 2003).
+    """
     size = round(p.shape[1] ** 0.5)
     offset = smooth_noise(len(p), 2, size, cells, generator).flatten(2).transpose(1, 2)
     return p + strength[:, None, None] * offset

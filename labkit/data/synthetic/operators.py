@@ -37,18 +37,26 @@ HANDS = read_hands(STYLES)
 
 @one_thread()
 def operators(n: int, seed: int = 0, labels: torch.Tensor | None = None) -> StandIn:
-    """`n` signs, images uint8 (n, 1, 28, 28), with the labels asked for (0: plus, 1: minus) or uniform random ones.
+    """`n` signs, images uint8 (n, 1, 28, 28), with the labels asked for (0: plus, 1: minus) or
+    uniform random ones.
 
-    Factors as of `digits`; size is the longer side as a share of the box that digits fill, 0.6 to 1, for a sign is not written as tall.
-    Raises ValueError for n < 1 or labels that are not n numbers of 0 and 1.
+    Factors as of `digits`; size is the longer side as a share of the box that digits fill, 0.6 to
+    1, for a sign is not written as tall. Raises ValueError for n < 1 or labels that are not n
+    numbers of 0 and 1.
     """
     labels = draw_labels(n, seed, labels, classes=2)
     images, factors = [], []
     for part, generator in chunks(n, seed):
         wanted = labels[part]
-        whole = torch.cat([wanted, wanted.new_zeros(CHUNK - len(wanted))])  # chance for a full chunk: a small set begins a large one
+        whole = torch.cat(
+            [wanted, wanted.new_zeros(CHUNK - len(wanted))]
+        )  # chance for a full chunk: a small set begins a large one
         drawn = draw_factors(whole, generator, HANDS)
         drawn["size"] = uniform(CHUNK, 0.6, 1.0, generator)
         images.append(render(whole, drawn, generator, len(wanted), HANDS))
         factors.append({name: value[: len(wanted)] for name, value in drawn.items()})
-    return StandIn(torch.cat(images), labels, {name: torch.cat([f[name] for f in factors]) for name in factors[0]})
+    return StandIn(
+        torch.cat(images),
+        labels,
+        {name: torch.cat([f[name] for f in factors]) for name in factors[0]},
+    )
