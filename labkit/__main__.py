@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made = commands.add_parser("weights", help="train shipped weights anew")
     made.add_argument(
-        "name", help="which ones, e.g. reader_mnist; without a match the names are listed"
+        "name", help="which ones, e.g. classifier_mnist; without a match the names are listed"
     )
     commands.add_parser(
         "doctor", help="check this machine", description="One line per item: ok, or the one remedy."

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+"""Writing files so that a classifier sees the old one or the whole new one, never a part."""
 
 import os
 import tempfile

@@ -137,7 +137,7 @@ def palindrome_reader(network: nn.Module, start: str, encoding: str = "one_hot")
     return Panel(
         lambda digits: read_digits(network, digits, encoding),
         {"digits": box},
-        name="palindrome-reader",
+        name="palindrome-classifier",
     )
 
 
@@ -172,15 +172,15 @@ def scrubber(frames: Sequence[bytes], labels: Sequence[str], description: str = 
 def walk(
     generator: Callable[[Tensor], Tensor],
     codes: dict[str, Tensor],
-    reader: Callable[[Tensor], Tensor] | None = None,
+    classifier: Callable[[Tensor], Tensor] | None = None,
     image_range: tuple[float, float] = (-1, 1),
     classes: Sequence[str] = (),
 ) -> Panel:
-    """Choose two codes, LERP or SLERP, and t: the image on the way follows, with what the reader
+    """Choose two codes, LERP or SLERP, and t: the image on the way follows, with what the classifier
     sees in it; below it the whole way.
 
     generator: codes (N, D) → images (N, C, H, W) in `image_range`; codes: name → code (D,), two at
-    least; reader: uint8 images → logits (N, K); classes: their K names, numbers if not given.
+    least; classifier: uint8 images → logits (N, K); classes: their K names, numbers if not given.
     Networks are used in eval mode. Raises ValueError for codes of different lengths and for images
     that are not what was said.
     """
@@ -208,7 +208,11 @@ def walk(
         strip = whole_way(start, end, way)
         thumb, picture = strip.shape[1] / STEPS, pictures.enlarge(image[0])
         verdict, *bars = reading(
-            reader, image, classes, strip.shape[1] - picture.shape[1] - pictures.GAP, len(picture)
+            classifier,
+            image,
+            classes,
+            strip.shape[1] - picture.shape[1] - pictures.GAP,
+            len(picture),
         )
         pointer = pictures.pointer(strip.shape[1], thumb * (0.5 + t * (STEPS - 1)))
         canvas = pictures.arrange([[picture, *bars], [pointer], [strip]])
@@ -238,16 +242,16 @@ def latent_plane(
     decode: Callable[[Tensor], Tensor],
     points: Tensor,
     labels: Tensor,
-    reader: Callable[[Tensor], Tensor] | None = None,
+    classifier: Callable[[Tensor], Tensor] | None = None,
     limit: float = 3.0,
     image_range: tuple[float, float] = (0, 1),
     classes: Sequence[str] = (),
 ) -> Panel:
     """Two sliders move a point on the scatter of `points`; the image decoded there follows, with
-    what the reader sees in it.
+    what the classifier sees in it.
 
     decode: codes (N, 2) → images (N, C, H, W) in `image_range`; points: encoded images (N, 2), in
-    units of the prior's σ, with labels (N,); the plane is shown to ±limit σ; reader, classes: as
+    units of the prior's σ, with labels (N,); the plane is shown to ±limit σ; classifier, classes: as
     for `walk`, and classes name the labels. Raises ValueError for a latent that has not two
     dimensions and for images that are not what was said.
     """
@@ -264,7 +268,7 @@ def latent_plane(
         image = pictures.quantise(applied(decode, torch.tensor([[z1, z2]])), image_range, "decode")
         picture = pictures.enlarge(image[0])
         verdict, *bars = reading(
-            reader, image, classes, picture.shape[1], SCATTER - len(picture) - pictures.GAP
+            classifier, image, classes, picture.shape[1], SCATTER - len(picture) - pictures.GAP
         )
         column = pictures.arrange([[picture], *([bar] for bar in bars)])
         canvas = pictures.arrange([[pictures.cross_hairs(plane, *to_pixels(z1, z2)), column]])
@@ -369,20 +373,21 @@ def applied(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def reading(
-    reader: Callable[[Tensor], Tensor] | None,
+    classifier: Callable[[Tensor], Tensor] | None,
     image: Tensor,
     classes: Sequence[str],
     width: int,
     height: int,
 ) -> tuple:
-    """What the reader sees in one uint8 image (1, C, H, W): the end of a sentence, and its bars; a
-    full stop alone without a reader.
+    """What the classifier sees in one uint8 image (1, C, H, W): the end of a sentence, and its bars; a
+    full stop alone without a classifier.
     """
-    if reader is None:
+    if classifier is None:
         return (".",)
-    probabilities = applied(reader, image).float().cpu().softmax(1)[0]
+    probabilities = applied(classifier, image).float().cpu().softmax(1)[0]
     names = classes or [str(k) for k in range(len(probabilities))]
     best = int(probabilities.argmax())
-    return f": the reader sees {names[best]} with p = {probabilities[best]:.2f}.", pictures.bars(
-        probabilities, names, width, height
+    return (
+        f": the classifier sees {names[best]} with p = {probabilities[best]:.2f}.",
+        pictures.bars(probabilities, names, width, height),
     )

@@ -25,14 +25,14 @@ def calculator(
     answer: Callable[[Tensor], Tensor],
     start: str = "14+26",
     draw: Callable[[Tensor], Tensor] | None = None,
-    reader: Callable[[Tensor], Tensor] | None = None,
+    classifier: Callable[[Tensor], Tensor] | None = None,
     digits: int = 2,
 ) -> Panel:
     """Type a query: the model's probabilities for each character of the answer and, below, the
     answer as another model draws it.
 
     answer: tokens (1, 2·digits + 1) → logits (1, digits + 1, 13); draw: the same tokens → images
-    (1, digits + 1, 1, 28, 28) in [0, 1] or uint8; reader: uint8 images (N, 1, 28, 28) → logits (N,
+    (1, digits + 1, 1, 28, 28) in [0, 1] or uint8; classifier: uint8 images (N, 1, 28, 28) → logits (N,
     13), reads what was drawn. Raises ValueError, saying what a query looks like, if `start` is
     none.
     """
@@ -47,8 +47,8 @@ def calculator(
         if draw is not None:
             images = pictures.quantise(applied(draw, asked.tokens())[0], (0, 1), "draw")
             rows.append([pictures.enlarge(image, COLUMN) for image in images])
-            if reader is not None:
-                sentence += f" The reader sees '{decode(applied(reader, images).argmax(1)[None].cpu())[0]}' in the drawing."
+            if classifier is not None:
+                sentence += f" The classifier sees '{decode(applied(classifier, images).argmax(1)[None].cpu())[0]}' in the drawing."
         return pictures.png(pictures.arrange(rows)), sentence
 
     return Panel(render, {"query": box}, "natural", name="calculator")

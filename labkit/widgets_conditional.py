@@ -14,14 +14,14 @@ from labkit.widgets import Panel, reading, wide
 def same_style(
     models: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Tensor]],
     classes: Sequence[str],
-    reader: Callable[[Tensor], Tensor] | None = None,
+    classifier: Callable[[Tensor], Tensor] | None = None,
 ) -> Panel:
-    """Choose a model, a class and a style: the image and what the reader sees in it; below, the
+    """Choose a model, a class and a style: the image and what the classifier sees in it; below, the
     same style in all classes.
 
     models: name → (draw, styles), where draw maps codes (N, Z) and labels (N,) to images (N, C, H,
     W), uint8 or in [0, 1], and styles are codes (K, Z), two or more; between two of them the slider
-    follows the great circle. reader: uint8 images → logits (N, classes). Raises ValueError for no
+    follows the great circle. classifier: uint8 images → logits (N, classes). Raises ValueError for no
     models, for fewer than two styles, and for images that are not what was said.
     """
     if not models or any(styles.ndim != 2 or len(styles) < 2 for _, styles in models.values()):
@@ -44,7 +44,9 @@ def same_style(
         images, chosen = in_all_classes(model, style), classes.index(kind)
         strip, picture = pictures.strip(images), pictures.enlarge(images[chosen])
         width = strip.shape[1] - picture.shape[1] - pictures.GAP
-        verdict, *bars = reading(reader, images[chosen : chosen + 1], classes, width, len(picture))
+        verdict, *bars = reading(
+            classifier, images[chosen : chosen + 1], classes, width, len(picture)
+        )
         pointer = pictures.pointer(strip.shape[1], pictures.THUMB * (chosen + 0.5))
         canvas = pictures.arrange([[picture, *bars], [pointer], [strip]])
         return pictures.png(

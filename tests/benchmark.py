@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from labkit import pictures, plots, widgets
 from labkit.data import images, load, palindromes, photos, synthetic
 from labkit.metrics import frechet, kid, prdc
-from labkit.models import LSTM, Reader, VanillaRNN
+from labkit.models import LSTM, Classifier, VanillaRNN
 from labkit.models.gan import Generator, ReportGenerator
 from labkit.profile import autocast
 from labkit.training import arithmetic as seq2seq
-from labkit.training import gan, readers
+from labkit.training import classifiers, gan
 from labkit.training.classify import accuracy
 
 
@@ -171,20 +171,20 @@ class Decoder(torch.nn.Module):
 
 
 def reader_training():
-    """What the MNIST reader reaches in a short time, with the recipe of the shipped one (6 epochs):
+    """What the MNIST classifier reaches in a short time, with the recipe of the shipped one (6 epochs):
     needs the real images.
     """
     digits = load("mnist", download=False)
     if digits.is_stand_in:
-        print("reader training: skipped, no real MNIST; set LABKIT_DATA")
+        print("classifier training: skipped, no real MNIST; set LABKIT_DATA")
         return
-    recipe = readers.RECIPES["mnist"]
+    recipe = classifiers.RECIPES["mnist"]
     for epochs, bar in ((1.6, "99 % in 20 s"), (5, "99.4 % in 60 s")):
         start = time.perf_counter()
-        reader = readers.train_reader(digits, **{**recipe, "epochs": epochs})
+        classifier = classifiers.train_image_classifier(digits, **{**recipe, "epochs": epochs})
         seconds = time.perf_counter() - start
-        share = accuracy(reader, digits.test, digits.test_labels)
-        report(f"MNIST reader, {epochs} epochs", f"{seconds:.0f} s, reads {share:.2%}", bar)
+        share = accuracy(classifier, digits.test, digits.test_labels)
+        report(f"MNIST classifier, {epochs} epochs", f"{seconds:.0f} s, reads {share:.2%}", bar)
 
 
 def gan_steps():
@@ -292,19 +292,19 @@ def metric_times():
 def slider_moves():
     """From a slider's new value to the new PNG, with untrained models of the labs' sizes."""
     plots.style()
-    reader, points, labels = Reader(), torch.randn(10_000, 2), torch.arange(10_000) % 10
+    classifier, points, labels = Classifier(), torch.randn(10_000, 2), torch.arange(10_000) % 10
     frame = pictures.png(
         pictures.arrange([[pictures.strip(torch.zeros(10, 1, 28, 28, dtype=torch.uint8))]] * 10)
     )
 
     def walk(generator):
         codes = dict(zip("0123456789", torch.randn(10, generator.latent_dim), strict=True))
-        return widgets.walk(generator, codes, reader), "t", 0.9
+        return widgets.walk(generator, codes, classifier), "t", 0.9
 
     for name, (panel, control, reach) in {
         "scrubber": (widgets.scrubber([frame] * 12, list(range(12))), "frame", 11),
         "latent plane, linear decoder": (
-            widgets.latent_plane(Decoder(), points, labels, reader),
+            widgets.latent_plane(Decoder(), points, labels, classifier),
             "z1",
             2.9,
         ),

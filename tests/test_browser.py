@@ -52,18 +52,18 @@ import torch
 from labkit import latent, pictures, widgets, widgets_conditional, widgets_faces
 
 decode = lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
-reader = lambda images: images.float().mean((1, 2, 3))[:, None] * torch.linspace(0, 0.1, 10)
+classifier = lambda images: images.float().mean((1, 2, 3))[:, None] * torch.linspace(0, 0.1, 10)
 frames = [pictures.png(pictures.enlarge(torch.full((1, 28, 28), 60 * k, dtype=torch.uint8))) for k
 in range(5)] # cut
 widgets.scrubber(frames, list("01248"))
 # cut
-widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}, reader,
+widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}, classifier,
 image_range=(0, 1)) # cut
-widgets.latent_plane(decode, torch.randn(500, 2), torch.arange(500) % 10, reader)
+widgets.latent_plane(decode, torch.randn(500, 2), torch.arange(500) % 10, classifier)
 # cut
 draw = lambda z, y: (z[:, :1] + y[:, None]).sigmoid()[..., None, None].expand(-1, 1, 28, 28)
 styles = widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0,
-3.0]]))}, list("0123456789"), reader) styles.controls["style"].value = 1.0  # it begins at its left
+3.0]]))}, list("0123456789"), classifier) styles.controls["style"].value = 1.0  # it begins at its left
 end styles
 # cut
 colours = lambda z: z[:, :3].sigmoid()[..., None, None].expand(-1, 3, 64, 64)

@@ -11,7 +11,7 @@ from labkit.metrics.checks import check_images, unit_range
 from labkit.metrics.frechet import frechet_distance, frechet_infinity
 from labkit.metrics.kid import kid
 from labkit.metrics.prdc import prdc
-from labkit.training.readers import reader_for
+from labkit.pretrained import classifier_for
 
 OF_FEATURES = {
     "frechet_distance": frechet_distance,
@@ -46,7 +46,7 @@ def test_values_that_are_not_finite_are_refused_with_their_place(name, place, ba
 @pytest.mark.parametrize("name", OF_FEATURES)
 def test_features_of_two_readers_are_refused(name):
     with pytest.raises(
-        ValueError, match=r"\(100, 4\) and \(100, 5\); make both with the same reader"
+        ValueError, match=r"\(100, 4\) and \(100, 5\); make both with the same classifier"
     ):
         OF_FEATURES[name](features(), features(d=5))
 
@@ -84,7 +84,7 @@ def test_bytes_and_floats_of_one_image_are_the_same():
 def test_a_reader_that_is_not_the_recorded_one_measures_nothing(tmp_path, monkeypatch):
     shipped = weights.folder()
     for end in ("pt", "json"):
-        shutil.copy(shipped / f"reader_mnist.{end}", tmp_path)
+        shutil.copy(shipped / f"classifier_mnist.{end}", tmp_path)
     monkeypatch.setattr(weights, "folder", lambda: tmp_path)
     digits = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     images = ImageSet(
@@ -97,9 +97,9 @@ def test_a_reader_that_is_not_the_recorded_one_measures_nothing(tmp_path, monkey
         torch.zeros(2).long(),
         list("0123456789"),
     )
-    assert not reader_for(images, say=False).training
-    content = bytearray((tmp_path / "reader_mnist.pt").read_bytes())
+    assert not classifier_for(images, say=False).training
+    content = bytearray((tmp_path / "classifier_mnist.pt").read_bytes())
     content[len(content) // 2] ^= 1  # one bit of one weight
-    (tmp_path / "reader_mnist.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"reader_mnist\.pt has the sha256 .*, expected"):
-        reader_for(images, say=False)
+    (tmp_path / "classifier_mnist.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"classifier_mnist\.pt has the sha256 .*, expected"):
+        classifier_for(images, say=False)

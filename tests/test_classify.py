@@ -1,11 +1,11 @@
-"""Training a reader: it learns, repeats itself by seed, and shifts move pictures without changing
+"""Training a classifier: it learns, repeats itself by seed, and shifts move pictures without changing
 their size.
 """
 
 import pytest
 import torch
 
-from labkit.models.reader import Reader
+from labkit.models.classifier import Classifier
 from labkit.training.classify import accuracy, predict, shift, train_classifier
 
 
@@ -21,14 +21,14 @@ def bars(n):
     return images, labels
 
 
-def reader(seed=0):
+def classifier(seed=0):
     torch.manual_seed(seed)
-    return Reader(classes=2, width=4, feature_dim=8)
+    return Classifier(classes=2, width=4, feature_dim=8)
 
 
 def trained(seed):
     torch.manual_seed(seed)
-    return train_classifier(reader(seed), *bars(192), epochs=5, seed=seed, batch_size=32)
+    return train_classifier(classifier(seed), *bars(192), epochs=5, seed=seed, batch_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_prediction_does_not_depend_on_the_batches(model):
 
 
 def test_fewer_images_than_a_batch_can_be_trained_on():
-    assert isinstance(train_classifier(reader(), *bars(10), epochs=0.1, seed=0), Reader)
+    assert isinstance(train_classifier(classifier(), *bars(10), epochs=0.1, seed=0), Classifier)
 
 
 def test_a_shift_moves_all_by_one_offset_and_lets_black_in():

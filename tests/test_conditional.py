@@ -11,6 +11,7 @@ from torch import nn
 
 from labkit import weights
 from labkit.data.images import load
+from labkit.models.classifier import Classifier
 from labkit.models.conditional import (
     ConditionalGenerator,
     ConditionalVAE,
@@ -20,7 +21,6 @@ from labkit.models.conditional import (
     draw,
     styles,
 )
-from labkit.models.reader import Reader
 from labkit.models.vae import linear_vae
 from labkit.training import conditional, linear_gans
 from labkit.training.conditional import build, rebuild, search_codes, train_cgan, train_cvae
@@ -229,19 +229,19 @@ def test_unknown_models_are_refused_with_the_choice():
 
 
 def test_search_finds_codes_that_a_reader_takes_for_the_class_and_keeps_their_length():
-    generator, reader = (
+    generator, classifier = (
         seeded(LinearGenerator, 8).eval(),
         nn.Sequential(nn.Flatten(), seeded(nn.Linear, 784, 10)),
     )
     start = torch.randn(50, 8, generator=torch.Generator().manual_seed(2))
 
     def probability(z):
-        return reader((generator(z) + 1) / 2).softmax(1)[:, 3]
+        return classifier((generator(z) + 1) / 2).softmax(1)[:, 3]
 
-    found = search_codes(generator, reader, start, 3)
+    found = search_codes(generator, classifier, start, 3)
     assert (probability(found) > probability(start)).double().mean() > 0.9
     assert torch.allclose(found.norm(dim=1), start.norm(dim=1), rtol=1e-4)
-    free = search_codes(generator, reader, start, 3, keep_length=False)
+    free = search_codes(generator, classifier, start, 3, keep_length=False)
     assert not torch.allclose(free.norm(dim=1), start.norm(dim=1), rtol=1e-2)
 
 
@@ -286,9 +286,9 @@ def test_the_panel_refuses_what_it_cannot_show():
 @pytest.mark.parametrize("name", linear_gans.KINDS)
 def test_what_is_stated_of_the_supplied_linear_gans_holds(name):
     generator, facts = linear_gans.supplied(name)
-    reader = Reader()
-    weights.load(f"reader_{linear_gans.KINDS[name][1]}", reader)
-    assert linear_gans.measure(generator, reader) == pytest.approx(facts["measured"], abs=0.005)
+    classifier = Classifier()
+    weights.load(f"classifier_{linear_gans.KINDS[name][1]}", classifier)
+    assert linear_gans.measure(generator, classifier) == pytest.approx(facts["measured"], abs=0.005)
     assert (
         facts["history"][0]["epoch"] < 0.2
         and facts["history"][-1]["epoch"] > 0.98 * facts["epochs"]

@@ -9,11 +9,11 @@ import torch
 
 from labkit import weights
 from labkit.data import arithmetic, images, load, photos
-from labkit.metrics.samples import describe, read
+from labkit.metrics.class_balance import classify, describe
+from labkit.models.classifier import Classifier
 from labkit.models.gan import Generator, sample
-from labkit.models.reader import Reader
 from labkit.models.vae import linear_vae
-from labkit.training import readers
+from labkit.training import classifiers
 from labkit.training.classify import accuracy, train_classifier
 from labkit.training.vae import evaluate
 
@@ -40,13 +40,13 @@ def stand_in():
 
 @pytest.fixture(scope="module")
 def read_after():
-    """A function: accuracy on `test`'s test images of a Reader that saw the 60,000 training images
+    """A function: accuracy on `test`'s test images of a Classifier that saw the 60,000 training images
     of `train` once.
     """
 
     def measure(train, test):
         torch.manual_seed(0)
-        model = train_classifier(Reader(), train.train, train.train_labels, epochs=1, seed=0)
+        model = train_classifier(Classifier(), train.train, train.train_labels, epochs=1, seed=0)
         return accuracy(model, test.test, test.test_labels)
 
     return measure
@@ -113,14 +113,14 @@ def test_reading_carries_over_between_the_stand_ins_and_the_real_images(
 
 @pytest.mark.parametrize("name", ["mnist", "fashion"])
 def test_what_is_stated_of_the_shipped_weights_holds(real, name):
-    found, reader, generator, vae = real[name], Reader(), Generator(), linear_vae(2)
-    stated = weights.load(f"reader_{name}", reader)["measured"]
-    assert accuracy(reader, found.test, found.test_labels) == pytest.approx(
+    found, classifier, generator, vae = real[name], Classifier(), Generator(), linear_vae(2)
+    stated = weights.load(f"classifier_{name}", classifier)["measured"]
+    assert accuracy(classifier, found.test, found.test_labels) == pytest.approx(
         stated["test_accuracy"], abs=3e-4
     )
     stated = weights.load(f"gan_{name}", generator)["measured"]
     z = torch.randn(10_000, generator.latent_dim, generator=torch.Generator().manual_seed(2))
-    measured = describe(reader, sample(generator, z), read(reader, found.test)[0])
+    measured = describe(classifier, sample(generator, z), classify(classifier, found.test)[0])
     assert measured["frechet"] == pytest.approx(stated["frechet"], rel=0.03)
     assert measured["rarest"] == pytest.approx(stated["rarest"], abs=0.003)
     stated = weights.load(f"vae_{name}", vae)["measured"]
@@ -132,22 +132,22 @@ def test_what_is_stated_of_the_shipped_weights_holds(real, name):
 def test_a_reader_trained_anew_is_as_good_as_the_shipped_one(real):
     digits, seed = real["mnist"], 7  # not the shipped one's
     again = accuracy(
-        readers.train_reader(digits, seed, **readers.RECIPES["mnist"]),
+        classifiers.train_image_classifier(digits, seed, **classifiers.RECIPES["mnist"]),
         digits.test,
         digits.test_labels,
     )
-    shipped = weights.load("reader_mnist", Reader())["measured"]["test_accuracy"]
-    print(f"MNIST reader, seed {seed}: {again:.4f}, shipped {shipped:.4f}")
-    assert abs(again - shipped) < readers.BAND
+    shipped = weights.load("classifier_mnist", Classifier())["measured"]["test_accuracy"]
+    print(f"MNIST classifier, seed {seed}: {again:.4f}, shipped {shipped:.4f}")
+    assert abs(again - shipped) < classifiers.BAND
 
 
 def test_what_is_stated_of_the_reader_of_symbols_holds(real):
-    reader, bank = Reader(len(arithmetic.SYMBOLS)), arithmetic.glyphs(real["mnist"], "test")
-    stated = weights.load("reader_symbols", reader)["measured"]
-    for symbol, share in readers.symbol_accuracy(reader, bank).items():
+    classifier, bank = Classifier(len(arithmetic.SYMBOLS)), arithmetic.glyphs(real["mnist"], "test")
+    stated = weights.load("classifier_symbols", classifier)["measured"]
+    for symbol, share in classifiers.symbol_accuracy(classifier, bank).items():
         assert share == pytest.approx(
             stated[f"test_accuracy {symbol.replace(' ', 'blank')}"], abs=3e-3
         )
-    assert accuracy(reader, bank.images, bank.labels) == pytest.approx(
+    assert accuracy(classifier, bank.images, bank.labels) == pytest.approx(
         stated["test_accuracy"], abs=3e-4
     )

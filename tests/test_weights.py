@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from labkit import weights
-from labkit.models import Reader
+from labkit.models import Classifier
 from labkit.training import shipped
 
 
@@ -104,11 +104,11 @@ def test_every_shipped_file_is_whole_small_and_knows_how_it_was_made():
 
 @pytest.mark.parametrize("name", ["mnist", "fashion"])
 def test_shipped_readers_fit_and_are_small(name):
-    facts = weights.load(f"reader_{name}", Reader())
+    facts = weights.load(f"classifier_{name}", Classifier())
     assert (weights.folder() / facts["file"]).stat().st_size < 1e6
     assert facts["measured"]["test_accuracy"] >= {"mnist": 0.994, "fashion": 0.915}[name]
 
 
 def test_an_unknown_name_lists_what_there_is(capsys):
     assert shipped.main("reader_of_minds") == 2
-    assert "reader_mnist" in capsys.readouterr().err
+    assert "classifier_mnist" in capsys.readouterr().err

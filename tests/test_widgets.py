@@ -1,4 +1,4 @@
-"""Panels follow their controls, survive bad input, and leave a picture for readers without a
+"""Panels follow their controls, survive bad input, and leave a picture for classifiers without a
 kernel.
 """
 
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from labkit import latent, pictures, widgets
-from labkit.models import LSTM, Reader
+from labkit.models import LSTM, Classifier
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -53,7 +53,7 @@ def test_bad_arguments_are_errors_when_a_panel_is_made(network):
 
 
 def test_tests_find_a_panel_by_its_class(panel):
-    assert {"labkit-panel", "labkit-palindrome-reader"} <= set(panel.box._dom_classes)
+    assert {"labkit-panel", "labkit-palindrome-classifier"} <= set(panel.box._dom_classes)
 
 
 def test_typing_digits_changes_picture_and_prediction(panel):
@@ -139,9 +139,9 @@ class Blot(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def reader():
+def classifier():
     torch.manual_seed(0)
-    return Reader().eval()
+    return Classifier().eval()
 
 
 @pytest.fixture
@@ -210,13 +210,13 @@ def test_a_walk_shows_its_ends_at_the_ends_of_the_strip(codes):
     assert np.abs(strip[-10] - decoded(panel)[0, 0]).max() == 0
 
 
-def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, reader):
-    panel = widgets.walk(Blot(16), codes, reader)
+def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, classifier):
+    panel = widgets.walk(Blot(16), codes, classifier)
     panel.controls["end"].value = "5"
     assert panel.message.value.startswith("8 → 5, ")
     panel.controls["start"].value = "5"
     assert panel.message.value.startswith(
-        f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the reader sees "
+        f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the classifier sees "
     )
 
 
@@ -244,24 +244,24 @@ def test_slerp_from_a_zero_code_gets_a_message_and_lerp_goes_on(codes):
 
 
 @pytest.fixture
-def plane(reader):
+def plane(classifier):
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
     return widgets.latent_plane(
         lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28),
         points,
         torch.arange(300) % 10,
-        reader,
+        classifier,
     )
 
 
-def test_the_plane_decodes_where_the_sliders_are_and_reads_what_it_shows(plane, reader):
+def test_the_plane_decodes_where_the_sliders_are_and_reads_what_it_shows(plane, classifier):
     plane.controls["z1"].value, plane.controls["z2"].value = 1.5, -0.5
     level = round(255 * float(torch.tensor([1.5, -0.5]).sigmoid().prod()))
     assert np.abs(decoded(plane)[:224, -224:] - level).max() <= 3
-    p = reader(torch.full((1, 1, 28, 28), level, dtype=torch.uint8)).softmax(1)[0]
+    p = classifier(torch.full((1, 1, 28, 28), level, dtype=torch.uint8)).softmax(1)[0]
     assert (
         plane.message.value
-        == f"z = (+1.5, -0.5) σ: the reader sees {p.argmax()} with p = {p.max():.2f}."
+        == f"z = (+1.5, -0.5) σ: the classifier sees {p.argmax()} with p = {p.max():.2f}."
     )
 
 
@@ -330,7 +330,7 @@ def test_a_network_is_used_in_eval_mode_and_left_as_it_was():
     assert network.norm.num_batches_tracked == 0
 
 
-def test_class_names_stand_in_the_sentence(codes, reader):
+def test_class_names_stand_in_the_sentence(codes, classifier):
     names = [
         "T-shirt",
         "Trouser",
@@ -343,8 +343,8 @@ def test_class_names_stand_in_the_sentence(codes, reader):
         "Bag",
         "Boot",
     ]
-    panel = widgets.walk(Blot(16), codes, reader, classes=names)
-    assert any(f"the reader sees {name} with p" in panel.message.value for name in names)
+    panel = widgets.walk(Blot(16), codes, classifier, classes=names)
+    assert any(f"the classifier sees {name} with p" in panel.message.value for name in names)
 
 
 def test_colour_images_keep_their_colours():

@@ -70,11 +70,14 @@ def test_the_drawn_answer_is_shown_and_read():
     def draw(tokens):
         return (oracle(tokens).argmax(-1)[:, :, None, None, None] / 13).expand(-1, -1, 1, 28, 28)
 
-    def reader(images):
+    def classifier(images):
         return F.one_hot((images[:, 0, 0, 0].float() / 255 * 13).round().long(), 13).float()
 
-    panel, plain = panels.calculator(oracle, draw=draw, reader=reader), panels.calculator(oracle)
-    assert panel.message.value.endswith("The reader sees ' 40' in the drawing.")
+    panel, plain = (
+        panels.calculator(oracle, draw=draw, classifier=classifier),
+        panels.calculator(oracle),
+    )
+    assert panel.message.value.endswith("The classifier sees ' 40' in the drawing.")
     assert len(panel.image.value) > len(plain.image.value)
 
 

@@ -11,7 +11,7 @@ def check_features(x: Tensor, y: Tensor, least: int, why: str) -> None:
     values that are not finite, or N or M below `least`, which is needed because of `why`."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"expected features (N, D) and (M, D), got {tuple(x.shape)} and {tuple(y.shape)}; make both with the same reader"
+            f"expected features (N, D) and (M, D), got {tuple(x.shape)} and {tuple(y.shape)}; make both with the same classifier"
         )
     for name, features in (("first", x), ("second", y)):
         if (

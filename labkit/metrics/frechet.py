@@ -3,7 +3,7 @@
 
     d² = ‖μ_x − μ_y‖² + tr(Σ_x + Σ_y − 2 (Σ_x Σ_y)^½)
 
-With the features of the kit's own frozen reader this is a *classifier Fréchet distance*; it is not
+With the features of the kit's own frozen classifier this is a *classifier Fréchet distance*; it is not
 the Inception-FID of the literature, and the two numbers cannot be compared.
 
 Pitfalls. Two samples of one distribution do not score 0 but `expected_floor`: state N, M and D,

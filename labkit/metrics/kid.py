@@ -9,7 +9,7 @@ The polynomial sees moments up to the third. The mean of the estimate does not d
 of samples; two samples of one distribution score 0 on average, and below 0 about half of the time.
 
 Pitfalls. The kernel is not homogeneous: features scaled by a constant change a ranking, not only
-the unit. With the kit's reader the numbers cannot be compared with published KIDs. The spread says
+the unit. With the kit's classifier the numbers cannot be compared with published KIDs. The spread says
 how much one subset differs from the next, not how much a model trained again would: for that, train
 it again.
 """

@@ -1,6 +1,6 @@
 """The models of the labs, one file a family; each reads like its paper."""
 
-from labkit.models.reader import Reader
+from labkit.models.classifier import Classifier
 from labkit.models.recurrent import LSTM, VanillaRNN
 
-__all__ = ["LSTM", "Reader", "VanillaRNN"]
+__all__ = ["LSTM", "Classifier", "VanillaRNN"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labkit.data import images
 from labkit.data.arithmetic import Glyphs, Queries, all_queries, draw, glyphs, sample, split
 from labkit.metrics.answers import exact_match, per_character
-from labkit.models.reader import Reader
+from labkit.models.classifier import Classifier
 from labkit.models.seq2seq import (
     SYMBOLS,
     Answer,
@@ -390,8 +390,8 @@ def write_all(network: nn.Module, queries: Queries, seed: int = 0, **how: Any) -
     return (255 * pictures).round().to(torch.uint8)
 
 
-def read(reader: Reader, pictures: Tensor) -> Tensor:
-    """What the reader of the 13 symbols reads in pictures (N, T, 1, 28, 28); tokens int64 (N,
+def read(classifier: Classifier, pictures: Tensor) -> Tensor:
+    """What the classifier of the 13 symbols reads in pictures (N, T, 1, 28, 28); tokens int64 (N,
     T).
     """
-    return predict(reader, pictures.flatten(0, 1)).argmax(1).unflatten(0, pictures.shape[:2])
+    return predict(classifier, pictures.flatten(0, 1)).argmax(1).unflatten(0, pictures.shape[:2])

@@ -47,7 +47,7 @@ def train_classifier(
     steps = max(1, round(epochs * len(images) / batch_size))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps + 1)
-    loop = Loop(steps, {}, desc="reader", show=show)
+    loop = Loop(steps, {}, desc="classifier", show=show)
     model.train()
     order = torch.empty(0, dtype=torch.int64)
     for step in loop:

@@ -310,24 +310,24 @@ def draw_styles(densities: list[Mixture], y: Tensor, generator: torch.Generator)
 
 def search_codes(
     generator: Callable[[Tensor], Tensor],
-    reader: nn.Module,
+    classifier: nn.Module,
     z: Tensor,
     target: int,
     steps: int = 60,
     lr: float = 0.1,
     keep_length: bool = True,
 ) -> Tensor:
-    """Codes near z (N, Z) that `reader` takes for class `target`: Adam on log p(target | G(z))
+    """Codes near z (N, Z) that `classifier` takes for class `target`: Adam on log p(target | G(z))
     (Nguyen et al. 2016).
 
     generator: codes → images in [−1, 1], in eval mode. keep_length: after each step a code is put
     back to the length that it was drawn with, since N(0, I) has next to no mass at others. A code
-    that the reader is sure of has no gradient left and stays where it is.
+    that the classifier is sure of has no gradient left and stays where it is.
     """
     lengths, z = z.norm(dim=1, keepdim=True), z.clone().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=lr)
     for _ in range(steps):
-        loss = -reader((generator(z) + 1) / 2).log_softmax(1)[:, target].sum()
+        loss = -classifier((generator(z) + 1) / 2).log_softmax(1)[:, target].sum()
         (z.grad,) = torch.autograd.grad(
             loss, z
         )  # not backward(), which would leave gradients in both networks

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from labkit import weights
 from labkit.data.images import load
-from labkit.metrics.samples import describe, read
+from labkit.metrics.class_balance import classify, describe
 from labkit.models.gan import Discriminator, Generator, ReportDiscriminator, ReportGenerator, sample
+from labkit.pretrained import classifier_for
 from labkit.profile import autocast
 from labkit.training.loop import Loop, batch_of
-from labkit.training.readers import reader_for
 
 REPORT = dict(lr_g=2e-4, lr_d=2e-4, batch_size=128)  # with Adam, β = (0.5, 0.999)
 EQUAL = dict(lr_g=2e-3, lr_d=2e-3, batch_size=32)
@@ -307,9 +307,9 @@ def make_gan(name: str, epochs: float, seed: int = 0) -> dict[str, float]:
     trained = train_gan(
         generator, discriminator, images.train, epochs, seed, desc=f"gan_{name}", **settings
     ).generator
-    reader = reader_for(images)
+    classifier = classifier_for(images)
     z = torch.randn(10_000, trained.latent_dim, generator=torch.Generator().manual_seed(2))
-    measured = describe(reader, sample(trained, z), read(reader, images.test)[0])
+    measured = describe(classifier, sample(trained, z), classify(classifier, images.test)[0])
     facts = dict(
         data=images.title,
         seed=seed,

@@ -13,11 +13,11 @@ import torch
 
 from labkit import weights
 from labkit.data.images import load
-from labkit.metrics.samples import read
+from labkit.metrics.class_balance import classify
+from labkit.models.classifier import Classifier
 from labkit.models.conditional import LinearGenerator, draw
-from labkit.models.reader import Reader
+from labkit.pretrained import classifier_for
 from labkit.training.conditional import build, rebuild, train
-from labkit.training.readers import reader_for
 
 LATENT_DIM = 100
 KINDS = {
@@ -49,7 +49,7 @@ def make(name: str, epochs: int = 50, seed: int = 0) -> dict[str, float]:
     run = train(kind, epochs, LATENT_DIM, data, seed=seed, show=True)
     rounded = rebuild(kind, LATENT_DIM, run["weights"]).half()
     measured = measure(
-        rebuild(kind, LATENT_DIM, rounded.state_dict()), reader_for(images, say=False)
+        rebuild(kind, LATENT_DIM, rounded.state_dict()), classifier_for(images, say=False)
     )
     every = max(1, len(run["history"]) // 300)  # rows, for a curve
     history = [
@@ -70,13 +70,13 @@ def make(name: str, epochs: int = 50, seed: int = 0) -> dict[str, float]:
     return measured
 
 
-def measure(generator: LinearGenerator, reader: Reader) -> dict[str, float]:
-    """What the reader sees in 5,000 images: its mean confidence and, if a class can be asked for,
+def measure(generator: LinearGenerator, classifier: Classifier) -> dict[str, float]:
+    """What the classifier sees in 5,000 images: its mean confidence and, if a class can be asked for,
     how often it agrees, both in [0, 1].
     """
     asked = torch.arange(5000) % 10
     z = torch.randn(5000, LATENT_DIM, generator=torch.Generator().manual_seed(1))
-    p = read(reader, draw(generator, z, asked))[1]
+    p = classify(classifier, draw(generator, z, asked))[1]
     agrees = (
         {"conditional_accuracy": (p.argmax(1) == asked).double().mean().item()}
         if generator.classes

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from labkit.training import faces, gan, linear_gans, readers, vae
+from labkit.training import classifiers, faces, gan, linear_gans, vae
 
 MAKERS: dict[str, Callable[[], dict]] = {
-    f"reader_{name}": partial(readers.make_reader, name) for name in readers.RECIPES
+    f"classifier_{name}": partial(classifiers.make_classifier, name) for name in classifiers.RECIPES
 }
-MAKERS |= {"reader_symbols": readers.make_symbols_reader}
+MAKERS |= {"classifier_symbols": classifiers.make_symbol_classifier}
 MAKERS |= {
     f"gan_{name}": partial(gan.make_gan, name, epochs)
     for name, epochs in (("mnist", 10), ("fashion", 10))

@@ -1,4 +1,4 @@
-"""The reader: a small convolutional classifier that tells what a 28×28 picture shows.
+"""The classifier: a small convolutional classifier that tells what a 28×28 picture shows.
 
 Labs use it to label generated images and, frozen, as a source of features. Two blocks of two 3×3
 convolutions (VGG, Simonyan & Zisserman 2015) with batch normalisation, then a 64-dimensional
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Reader(nn.Module):
+class Classifier(nn.Module):
     """Images (N, 1, 28, 28), uint8 or float in [0, 1] → logits (N, classes)."""
 
     def __init__(self, classes: int = 10, width: int = 16, feature_dim: int = 64):
@@ -30,7 +30,7 @@ class Reader(nn.Module):
             block(1, width), block(width, 2 * width), nn.Flatten()
         )  # (N, 2·width·7·7)
         self.features_layer = nn.Sequential(nn.Linear(2 * width * 49, feature_dim), nn.ReLU())
-        self.classifier = nn.Sequential(nn.Dropout(0.3), nn.Linear(feature_dim, classes))
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(feature_dim, classes))
 
     def features(self, x: Tensor) -> Tensor:
         """The layer before the classifier, (N, feature_dim)."""
@@ -39,4 +39,4 @@ class Reader(nn.Module):
         return self.features_layer(self.convolutions(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x))
+        return self.head(self.features(x))

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from labkit.latent import lerp
-from labkit.metrics.paths import perceptual_path_length
-from labkit.models import Reader
+from labkit.metrics.path_length import perceptual_path_length
+from labkit.models import Classifier
 
 
 def linear(matrix):
@@ -54,15 +54,17 @@ def test_a_steeper_decoder_has_longer_paths_and_a_constant_one_none():
 def test_it_is_repeatable_and_does_not_depend_on_the_batches():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        decoder, reader = (
+        decoder, classifier = (
             nn.Sequential(nn.Linear(5, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))),
-            Reader().eval(),
+            Classifier().eval(),
         )
-    first = perceptual_path_length(decoder, reader.features, 5, n=30, epsilon=1e-2)
+    first = perceptual_path_length(decoder, classifier.features, 5, n=30, epsilon=1e-2)
     assert perceptual_path_length(
-        decoder, reader.features, 5, n=30, epsilon=1e-2, batch_size=7
+        decoder, classifier.features, 5, n=30, epsilon=1e-2, batch_size=7
     ) == pytest.approx(first, rel=1e-3)
-    assert perceptual_path_length(decoder, reader.features, 5, n=30, epsilon=1e-2, seed=1) != first
+    assert (
+        perceptual_path_length(decoder, classifier.features, 5, n=30, epsilon=1e-2, seed=1) != first
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The reader of the 13 symbols: trained on train pictures alone, it reads test ones, signs and
+"""The classifier of the 13 symbols: trained on train pictures alone, it reads test ones, signs and
 smudged blanks among them.
 """
 
@@ -10,9 +10,9 @@ from labkit.data import synthetic
 from labkit.data.arithmetic import BLANK, SYMBOLS, all_queries, draw, glyphs
 from labkit.data.images import DIGITS, STAND_IN, ImageSet
 from labkit.metrics.answers import ceiling
-from labkit.models.reader import Reader
+from labkit.models.classifier import Classifier
+from labkit.pretrained import symbol_accuracy, train_symbol_classifier
 from labkit.training.classify import predict
-from labkit.training.readers import symbol_accuracy, train_symbols_reader
 
 
 @pytest.fixture(scope="module")
@@ -31,46 +31,46 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def reader(digits):
-    return train_symbols_reader(
+def classifier(digits):
+    return train_symbol_classifier(
         glyphs(digits, "train"), images=6_000, epochs=1, shift_by=1, batch_size=64, lr=3e-3
     )
 
 
-def test_it_reads_test_pictures_of_every_symbol(reader, digits):
-    each = symbol_accuracy(reader, glyphs(digits, "test"))
+def test_it_reads_test_pictures_of_every_symbol(classifier, digits):
+    each = symbol_accuracy(classifier, glyphs(digits, "test"))
     assert list(each) == list(SYMBOLS) and min(each.values()) > 0.8
     assert each["+"] > 0.97 and each["-"] > 0.97 and each[" "] == 1
 
 
-def test_a_faint_blank_is_still_a_blank(reader):
+def test_a_faint_blank_is_still_a_blank(classifier):
     assert (
         predict(
-            reader, torch.arange(0, 13, 3).byte()[:, None, None, None].expand(-1, 1, 28, 28)
+            classifier, torch.arange(0, 13, 3).byte()[:, None, None, None].expand(-1, 1, 28, 28)
         ).argmax(1)
         == BLANK
     ).all()
 
 
-def test_it_is_frozen(reader):
-    assert not reader.training and not any(p.requires_grad for p in reader.parameters())
+def test_it_is_frozen(classifier):
+    assert not classifier.training and not any(p.requires_grad for p in classifier.parameters())
 
 
-def test_its_ceiling_is_what_it_reads_of_whole_queries(reader, digits):
+def test_its_ceiling_is_what_it_reads_of_whole_queries(classifier, digits):
     bank, tokens = glyphs(digits, "test"), all_queries().tokens()[::21]
     read = (
-        predict(reader, draw(tokens, bank, torch.Generator().manual_seed(0)).flatten(0, 1))
+        predict(classifier, draw(tokens, bank, torch.Generator().manual_seed(0)).flatten(0, 1))
         .argmax(1)
         .view(tokens.shape)
     )
     assert (read == tokens).all(1).double().mean().item() == pytest.approx(
-        ceiling(symbol_accuracy(reader, bank), tokens), abs=0.04
+        ceiling(symbol_accuracy(classifier, bank), tokens), abs=0.04
     )
 
 
 def test_the_shipped_one_reads_the_stand_in_signs_and_blanks(digits):
-    reader = Reader(len(SYMBOLS))
-    facts = weights.load("reader_symbols", reader)
+    classifier = Classifier(len(SYMBOLS))
+    facts = weights.load("classifier_symbols", classifier)
     assert facts["measured"]["test_accuracy"] > 0.99
-    each = symbol_accuracy(reader, glyphs(digits, "test"))
+    each = symbol_accuracy(classifier, glyphs(digits, "test"))
     assert each["+"] > 0.98 and each["-"] > 0.98 and each[" "] == 1

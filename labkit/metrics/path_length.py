@@ -1,9 +1,9 @@
 """Is the way between two codes smooth? Perceptual path length (Karras et al. 2019,
-arXiv:1812.04948, section 4.1), seen by a frozen reader.
+arXiv:1812.04948, section 4.1), seen by a frozen classifier.
 
     l_Z = E[ ‖f(G(path(a, b; t + ε))) − f(G(path(a, b; t)))‖² / ε² ],   a, b ~ N(0, I), t ~ U(0, 1)
 
-f are the reader's features where the paper has LPIPS, so the numbers cannot be compared with
+f are the classifier's features where the paper has LPIPS, so the numbers cannot be compared with
 published ones.
 
 Pitfalls. A model that draws one image only has a length of 0: read it beside recall or coverage.

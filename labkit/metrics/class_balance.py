@@ -12,27 +12,27 @@ from labkit.models.gan import sample
 
 
 @torch.inference_mode()
-def read(reader: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
+def classify(classifier: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
     """Features (N, D) and class probabilities (N, classes) of images uint8 (N, 1, 28, 28), as a
-    frozen Reader sees them.
+    frozen Classifier sees them.
 
     Float images in [0, 1] will do, too. Raises ValueError for other shapes, types or ranges, which
-    a reader would take without a word.
+    a classifier would take without a word.
     """
     check_images(images)
-    features = torch.cat([reader.features(part) for part in images.split(batch_size)])
-    return features, reader.classifier(features).softmax(1)
+    features = torch.cat([classifier.features(part) for part in images.split(batch_size)])
+    return features, classifier.head(features).softmax(1)
 
 
-def describe(reader: nn.Module, images: Tensor, real_features: Tensor) -> dict[str, float]:
-    """What `reader` says of generated images (N, 1, 28, 28) beside features (M, D) of real ones.
+def describe(classifier: nn.Module, images: Tensor, real_features: Tensor) -> dict[str, float]:
+    """What `classifier` says of generated images (N, 1, 28, 28) beside features (M, D) of real ones.
 
     frechet: classifier Fréchet distance; frechet_share: the same over the total variance of the
     real features; confidence: mean of the largest class probability; rarest: the smallest share of
     a class, in [0, 1]; classes: how many have more than 1 %; kl_uniform: KL of the class histogram
     to a uniform one, in nats.
     """
-    features, probabilities = read(reader, images)
+    features, probabilities = classify(classifier, images)
     share = histogram(probabilities)
     d2 = frechet_distance(features, real_features)
     return {
@@ -89,15 +89,15 @@ def histogram_table(probabilities: dict[str, Tensor], classes: list[str]) -> pd.
 
 
 def codes_of_classes(
-    generator: nn.Module, reader: nn.Module, classes: list[str], n: int = 2000, seed: int = 0
+    generator: nn.Module, classifier: nn.Module, classes: list[str], n: int = 2000, seed: int = 0
 ) -> dict[str, Tensor]:
     """For each class a code (Z,) that `generator` draws as it: of n random codes the one that
-    `reader` is surest of.
+    `classifier` is surest of.
 
-    A class that the reader sees in none of them is left out.
+    A class that the classifier sees in none of them is left out.
     """
     z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
-    best, labels = read(reader, sample(generator, z))[1].max(1)
+    best, labels = classify(classifier, sample(generator, z))[1].max(1)
     found = {}
     for k, name in enumerate(classes):
         if (labels == k).any():

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from labkit.data import synthetic
-from labkit.metrics.yardstick import Yardstick, evenly
-from labkit.models import Reader
+from labkit.metrics.evaluator import Evaluator, evenly_spaced
+from labkit.models import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def drawn():
 @pytest.fixture(scope="module")
 def yardstick(drawn):
     torch.manual_seed(0)
-    return Yardstick(Reader().eval().requires_grad_(False), drawn.images[:600], n_near=400)
+    return Evaluator(Classifier().eval().requires_grad_(False), drawn.images[:600], n_near=400)
 
 
 def test_real_images_against_themselves_are_perfect(yardstick, drawn):
@@ -53,10 +53,10 @@ def test_blur_shows_in_sharpness_and_a_missing_kind_in_recall(yardstick, drawn):
 
 
 def test_a_part_is_taken_from_all_of_a_set():
-    assert evenly(torch.arange(10), 5).tolist() == [0, 2, 4, 6, 8] and evenly(
+    assert evenly_spaced(torch.arange(10), 5).tolist() == [0, 2, 4, 6, 8] and evenly_spaced(
         torch.arange(10), 4
     ).tolist() == [0, 2, 4, 6]
-    assert evenly(torch.arange(3), 5).tolist() == [0, 1, 2]
+    assert evenly_spaced(torch.arange(3), 5).tolist() == [0, 1, 2]
 
 
 def test_percent_is_of_the_real_variance(yardstick, drawn):

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.metrics.samples import (
+from labkit.metrics.class_balance import (
     describe,
     histogram,
     histogram_distance,
     histogram_table,
     modes_covered,
-    read,
 )
 
 
@@ -39,7 +38,7 @@ def digits(*counts):
 
 def test_a_balanced_set_has_all_classes_and_no_divergence():
     images = digits(*[20] * 10)
-    said = describe(Corner(), images, read(Corner(), images)[0])
+    said = describe(Corner(), images, classify(Corner(), images)[0])
     assert (
         said["classes"] == 10
         and said["rarest"] == pytest.approx(0.1)
@@ -50,7 +49,7 @@ def test_a_balanced_set_has_all_classes_and_no_divergence():
 
 
 def test_collapse_to_one_class_is_seen():
-    real = read(Corner(), digits(*[20] * 10))[0]
+    real = classify(Corner(), digits(*[20] * 10))[0]
     said = describe(Corner(), digits(200, *[0] * 9), real)
     assert (
         said["classes"] == 1
@@ -61,12 +60,12 @@ def test_collapse_to_one_class_is_seen():
 
 
 def test_a_class_of_one_in_a_hundred_is_not_counted():
-    said = describe(Corner(), digits(99, 1, *[0] * 8), read(Corner(), digits(*[20] * 10))[0])
+    said = describe(Corner(), digits(99, 1, *[0] * 8), classify(Corner(), digits(*[20] * 10))[0])
     assert said["classes"] == 1
 
 
 def test_histograms_add_up_and_make_a_table():
-    p = read(Corner(), digits(1, 2, 3, *[0] * 7))[1]
+    p = classify(Corner(), digits(1, 2, 3, *[0] * 7))[1]
     assert histogram(p).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6] + [0] * 7)
     table = histogram_table({"a": p, "b": p}, list("0123456789"))
     assert len(table) == 20 and table.groupby("images")["share"].sum().tolist() == pytest.approx(
@@ -107,4 +106,4 @@ def test_modes_are_the_classes_above_the_threshold():
 )
 def test_a_reader_is_not_shown_what_is_no_image(images):
     with pytest.raises(ValueError, match="expected"):
-        read(Corner(), images)
+        classify(Corner(), images)

@@ -1,37 +1,37 @@
 """One yardstick: every measure of lab 04 of a set of images, against the same real images, seen by
-the same frozen reader.
+the same frozen classifier.
 """
 
 from torch import Tensor, nn
 
+from labkit.metrics.class_balance import classify, histogram, histogram_distance, modes_covered
 from labkit.metrics.frechet import frechet_distance, total_variance
 from labkit.metrics.kid import kid
 from labkit.metrics.prdc import prdc
-from labkit.metrics.samples import histogram, histogram_distance, modes_covered, read
 from labkit.metrics.sharpness import sharpness_ratio
 from labkit.profile import autocast
 
 
-def evenly(items: Tensor, n: int) -> Tensor:
+def evenly_spaced(items: Tensor, n: int) -> Tensor:
     """n of the items (N, …) at equal steps, or all if there are fewer. Not the first n: MNIST's
     first test images are its cleanest.
     """
     return items[:: max(1, len(items) // n)][:n]
 
 
-class Yardstick:
+class Evaluator:
     """Measures images uint8 (N, 1, 28, 28) against `real` ones (M, 1, 28, 28) in the features of
-    `reader`.
+    `classifier`.
 
     n_near: how many of either are taken for neighbours and sharpness, whose cost grows with the
-    square of it. Scores of one yardstick compare at equal N; those of two (other reader, other real
+    square of it. Scores of one yardstick compare at equal N; those of two (other classifier, other real
     images) do not compare at all.
     """
 
-    def __init__(self, reader: nn.Module, real: Tensor, n_near: int = 2000):
-        self.reader, self.n_near = reader, n_near
+    def __init__(self, classifier: nn.Module, real: Tensor, n_near: int = 2000):
+        self.classifier, self.n_near = classifier, n_near
         self.features, probabilities = self._read(real)
-        self.near, self.real = evenly(self.features, n_near), evenly(real, n_near)
+        self.near, self.real = evenly_spaced(self.features, n_near), evenly_spaced(real, n_near)
         self.histogram, self.variance = histogram(probabilities), total_variance(self.features)
 
     def distance(self, images: Tensor) -> dict[str, float]:
@@ -62,7 +62,7 @@ class Yardstick:
         with autocast(
             "cpu"
         ):  # real and generated images alike, so that rounding cannot tell them apart
-            features, probabilities = read(self.reader, images)
+            features, probabilities = classify(self.classifier, images)
         return features.float(), probabilities.float()
 
     def _of(self, features: Tensor, probabilities: Tensor) -> dict[str, float]:
