@@ -1,21 +1,26 @@
-"""Deep convolutional generative adversarial networks (Goodfellow et al. 2014; Radford et al. 2016,
-"DCGAN") for 28×28 images.
+"""Deep convolutional generative adversarial networks, with or without labels.
 
     min_G max_D  E_x[log D(x)] + E_z[log(1 − D(G(z)))],   z ~ N(0, I)
 
-The generator maps a latent code z (N, Z) to images in [−1, 1]; the discriminator maps images in
-[−1, 1] to one logit each, so that D(x) = σ(logit). Base width b scales every layer; Report A has
-b = 128.
+Goodfellow et al. 2014, arXiv:1406.2661; Radford et al. 2016, arXiv:1511.06434 ("DCGAN"). The
+generator maps latent codes z (N, Z) to images in [−1, 1]; the discriminator maps images in [−1, 1]
+to one logit each, D(x) = σ(logit). Image size and channels are arguments: 28×28 grey digits, 64×64
+colour photographs. `base` scales the width of every layer.
+
+Conditional GANs give both networks the label y as well (Mirza & Osindero 2014, arXiv:1411.1784,
+eq. 2). A good image under a wrong label is then a fake like any other, so G must obey.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
 def initialise(module: nn.Module) -> None:
-    """DCGAN's start: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0. For
-    `network.apply`.
+    """Draw DCGAN's first weights: N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0.
+
+    For `network.apply`.
     """
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
         nn.init.normal_(module.weight, 0.0, 0.02)
@@ -31,77 +36,41 @@ def normed(layer: nn.Module) -> list[nn.Module]:
     return [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(0.2)]
 
 
-class ReportGenerator(nn.Module):
-    """Report A's generator: codes (N, Z) → images (N, 1, 28, 28) in [−1, 1]."""
-
-    def __init__(self, latent_dim: int = 100, base: int = 128):
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.layers = nn.Sequential(
-            *normed(nn.ConvTranspose2d(latent_dim, 8 * base, 4, bias=False)),  # (N, 8b, 4, 4)
-            *normed(
-                nn.ConvTranspose2d(8 * base, 4 * base, 4, stride=2, padding=1, bias=False)
-            ),  # (N, 4b, 8, 8)
-            *normed(
-                nn.ConvTranspose2d(4 * base, 2 * base, 4, stride=2, padding=1, bias=False)
-            ),  # (N, 2b, 16, 16)
-            *normed(
-                nn.ConvTranspose2d(2 * base, base, 4, stride=2, padding=1, bias=False)
-            ),  # (N, b, 32, 32)
-            *normed(
-                nn.Conv2d(base, base, 3, dilation=2, bias=False)
-            ),  # (N, b, 28, 28): the dilated kernel spans 5
-            nn.Conv2d(base, 1, 3, padding=1),  # (N, 1, 28, 28)
-            nn.Tanh(),
-        )
-        self.apply(initialise)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z[:, :, None, None])
-
-
-class ReportDiscriminator(nn.Module):
-    """Report A's discriminator: images (N, 1, 28, 28) in [−1, 1] → logits (N). The report's sigmoid
-    is left to the loss.
-    """
-
-    def __init__(self, base: int = 128):
-        super().__init__()
-        self.layers = nn.Sequential(
-            *normed(nn.Conv2d(1, base, 4, stride=2, padding=1, bias=False)),  # (N, b, 14, 14)
-            *normed(nn.Conv2d(base, 2 * base, 4, stride=2, padding=1, bias=False)),  # (N, 2b, 7, 7)
-            *normed(
-                nn.Conv2d(2 * base, 4 * base, 4, stride=2, padding=1, bias=False)
-            ),  # (N, 4b, 3, 3)
-            *normed(nn.Conv2d(4 * base, 8 * base, 3, bias=False)),  # (N, 8b, 1, 1)
-            nn.Conv2d(8 * base, 1, 1, bias=False),  # (N, 1, 1, 1)
-        )
-        self.apply(initialise)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).flatten()
+def halvings(size: int, smallest: int = 7) -> list[int]:
+    """Sides of an image halved until odd or at most `smallest`: 28 → [28, 14, 7]."""
+    sides = [size]
+    while sides[-1] % 2 == 0 and sides[-1] > smallest:
+        sides.append(sides[-1] // 2)
+    return sides
 
 
 class Generator(nn.Module):
-    """A DCGAN generator small enough for two cores: it starts at 7×7, so that nothing is computed
-    at sizes that are cut off again.
+    """Codes (N, Z) → images (N, channels, size, size) in [−1, 1].
 
-    Codes (N, Z) → images (N, 1, 28, 28) in [−1, 1]. The second layer is the cheap one: at 7×7 each
-    of its outputs sees most of the image.
+    It starts at 7×7 or 4×4 and doubles, so that no border is computed and then cropped. refine: a
+    3×3 convolution at the smallest size, where it is cheap and sees most of the image.
     """
 
-    def __init__(self, latent_dim: int = 64, base: int = 16):
+    def __init__(
+        self,
+        latent_dim: int = 64,
+        base: int = 16,
+        size: int = 28,
+        channels: int = 1,
+        refine: bool = True,
+    ):
         super().__init__()
         self.latent_dim = latent_dim
-        self.layers = nn.Sequential(
-            *normed(nn.ConvTranspose2d(latent_dim, 4 * base, 7, bias=False)),  # (N, 4b, 7, 7)
-            *normed(nn.Conv2d(4 * base, 4 * base, 3, padding=1, bias=False)),  # (N, 4b, 7, 7)
-            *normed(
-                nn.ConvTranspose2d(4 * base, 2 * base, 4, stride=2, padding=1, bias=False)
-            ),  # (N, 2b, 14, 14)
-            nn.ConvTranspose2d(2 * base, 1, 4, stride=2, padding=1),  # (N, 1, 28, 28)
-            nn.Tanh(),
-        )
+        *larger, start = halvings(size)
+        width = base * 2 ** len(larger)
+        layers = normed(nn.ConvTranspose2d(latent_dim, width, start, bias=False))  # start × start
+        if refine:
+            layers += normed(nn.Conv2d(width, width, 3, padding=1, bias=False))
+        for _ in larger[1:]:  # twice the side, half the width
+            up = nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1, bias=False)
+            layers, width = layers + normed(up), width // 2
+        layers += [nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
         self.apply(initialise)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -109,56 +78,78 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Its opponent: images (N, 1, 28, 28) in [−1, 1] → logits (N).
+    """Images (N, channels, size, size) in [−1, 1] → logits (N,).
 
-    norm: "none" (for R1, see labkit.training.gan), "batch" (DCGAN; none on the first layer, Radford
-    et al. 2016) or "spectral" (Miyato et al. 2018: each layer's largest singular value is kept at
-    1, so that the logits cannot change faster than the images).
+    norm: "none" (for the R1 penalty), "batch" (DCGAN; none on the first layer) or "spectral"
+    (Miyato et al. 2018: each layer's largest singular value is kept at 1, so that the logits cannot
+    change faster than the images). Raises ValueError for another.
     """
 
-    def __init__(self, base: int = 16, norm: str = "none"):
+    def __init__(self, base: int = 16, size: int = 28, channels: int = 1, norm: str = "none"):
         super().__init__()
         if norm not in ("none", "batch", "spectral"):
             raise ValueError(f'norm must be "none", "batch" or "spectral", got {norm!r}')
-
-        def normalised(channels: int) -> list[nn.Module]:
-            return [nn.BatchNorm2d(channels)] if norm == "batch" else []
-
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, 2 * base, 4, stride=2, padding=1),  # (N, 2b, 14, 14)
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(
-                2 * base, 4 * base, 4, stride=2, padding=1, bias=norm != "batch"
-            ),  # (N, 4b, 7, 7)
-            *normalised(4 * base),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(
-                4 * base, 8 * base, 3, stride=2, padding=1, bias=norm != "batch"
-            ),  # (N, 8b, 4, 4)
-            *normalised(8 * base),
-            nn.LeakyReLU(0.2),
-            nn.Flatten(),
-            nn.Linear(8 * base * 16, 1),
-        )
+        layers, before, width = [], channels, 2 * base
+        while size > 4:
+            batch_normed = norm == "batch" and before != channels
+            kernel = 4 if size % 2 == 0 else 3
+            layers.append(
+                nn.Conv2d(before, width, kernel, stride=2, padding=1, bias=not batch_normed)
+            )
+            layers += [nn.BatchNorm2d(width)] * batch_normed + [nn.LeakyReLU(0.2)]
+            size, before, width = -(-size // 2), width, 2 * width
+        layers += [nn.Flatten(), nn.Linear(before * size**2, 1)]
+        self.layers = nn.Sequential(*layers)
         self.apply(initialise)
         if norm == "spectral":
             for layer in self.layers:
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                    nn.init.orthogonal_(
-                        layer.weight
-                    )  # a start whose largest singular value is known
+                    nn.init.orthogonal_(layer.weight)  # its largest singular value is known
                     spectral_norm(layer)
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer sees, (N, F)."""
+        return self.layers[:-1](x)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).flatten()
+        return self.layers[-1](self.features(x)).flatten()
 
 
-@torch.inference_mode()
-def sample(generator: nn.Module, z: Tensor, batch_size: int = 500) -> Tensor:
-    """Images uint8 (N, 1, 28, 28) of codes (N, Z), drawn in eval mode: with the running statistics
-    of batch norm, so that an image does not depend on its neighbours in the batch."""
-    was_training, device = generator.training, next(generator.parameters()).device
-    generator.eval()
-    images = torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch_size)])
-    generator.train(was_training)
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+def one_hot(y: Tensor, classes: int) -> Tensor:
+    """Labels (N,) as float rows (N, classes) with a single 1 each."""
+    return F.one_hot(y, classes).float()
+
+
+class ConditionalGenerator(nn.Module):
+    """Codes (N, Z) and labels (N,) → images in [−1, 1]: the generator, given [z, one-hot y].
+
+    The 1 picks a column of the first layer's weights: an embedding of the label as a small map.
+    """
+
+    def __init__(self, latent_dim: int = 64, base: int = 16, classes: int = 10):
+        super().__init__()
+        self.latent_dim, self.classes = latent_dim, classes
+        self.network = Generator(latent_dim + classes, base)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return self.network(torch.cat([z, one_hot(y, self.classes)], 1))
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Images in [−1, 1] and labels (N,) → logits (N,) (Miyato & Koyama 2018, arXiv:1802.05637).
+
+    ψ scores whether φ(x) looks real at all, ⟨v_y, φ(x)⟩ whether it looks like class y.
+    """
+
+    def __init__(self, base: int = 16, classes: int = 10):
+        super().__init__()
+        network = Discriminator(base)
+        self.phi, self.psi = network.layers[:-1], network.layers[-1]
+        self.v = nn.Embedding(classes, self.psi.in_features)
+        self.phi.apply(initialise)
+        nn.init.zeros_(self.v.weight)  # at first no label is more likely than another
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        phi = self.phi(x)  # (N, F)
+        # ℓ(x, y) = ψ(φ(x)) + ⟨v_y, φ(x)⟩                                       (eq. 3)
+        return self.psi(phi).flatten() + (self.v(y) * phi).sum(1)

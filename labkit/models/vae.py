@@ -1,13 +1,14 @@
-"""Variational autoencoders (Kingma & Welling 2014, arXiv:1312.6114) for 28×28 images, written out
-from the paper's equations.
+"""Variational autoencoders, with or without labels, written out from the paper's equations.
 
-    log p_θ(x) ≥ ELBO = E_{q_φ(z|x)}[log p_θ(x|z)] − D_KL(q_φ(z|x) ‖ p(z)),   p(z) = N(0, I)
-    (eq. 3)
+    log p_θ(x) ≥ ELBO = E_{q_φ(z|x)}[log p_θ(x|z)] − D_KL(q_φ(z|x) ‖ p(z)),  p(z) = N(0, I)  (eq. 3)
 
-The encoder gives q_φ(z|x) = N(μ, diag σ²), the decoder the logits of p_θ(x|z): one Bernoulli a
-pixel, images in [0, 1]. All terms in nats an image. Shapes: N images in a batch, J latent
-dimensions. Grey pixels are read as probabilities, as is usual for MNIST, so the reconstruction term
-is a cross-entropy that cannot reach 0 (its floor is the entropy of the pixels, `pixel_entropy`).
+Kingma & Welling 2014, arXiv:1312.6114. The encoder gives q_φ(z|x) = N(μ, diag σ²), the decoder the
+logits of p_θ(x|z), one Bernoulli a pixel; images (N, C, H, W) are in [0, 1]. Terms are in nats an
+image. J is the number of latent dimensions. Grey pixels are read as probabilities, so −log p(x|z)
+cannot reach 0; its floor is the entropy of the pixels, `pixel_entropy`.
+
+A conditional VAE gives both networks the label y (Sohn et al. 2015, eq. 4). The code then need not
+say which class it is and is left with the rest, the style.
 """
 
 import math
@@ -18,193 +19,211 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labkit.models.gan import Generator, halvings, one_hot
 
-class ELBO(NamedTuple):
-    """The two terms of −ELBO in nats an image, (N,) each, and the means μ (N, J) of q_φ(z|x) on the
-    way to them.
-    """
+Activation = Callable[[], nn.Module]
+
+
+class VAETerms(NamedTuple):
+    """−log p_θ(x|z) and the KL in nats an image, (N,) each, and the means μ (N, J) of q_φ(z|x)."""
 
     reconstruction: Tensor
     kl: Tensor
     mu: Tensor
 
     @property
-    def negative(self) -> Tensor:
-        """−ELBO, (N,): what training minimises and an upper bound of −log p_θ(x)."""
+    def negative_elbo(self) -> Tensor:
+        """−ELBO, (N,): what training minimises, an upper bound of −log p_θ(x)."""
         return self.reconstruction + self.kl
 
 
 def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
-    """D_KL(N(μ, diag σ²) ‖ N(0, I)) in nats, (N,), of μ and log σ² (N, J): summed over the
-    dimensions, not averaged.
-    """
-    # −D_KL = ½ Σ_j (1 + log σ_j² − μ_j² − σ_j²)
-    # (appendix B)
+    """D_KL(N(μ, diag σ²) ‖ N(0, I)) in nats, (N,), of μ and log σ² (N, J): summed over J."""
+    # −D_KL = ½ Σ_j (1 + log σ_j² − μ_j² − σ_j²)                                (appendix B)
     return -0.5 * (1 + log_var - mu**2 - log_var.exp()).sum(1)
 
 
 def reparameterize(mu: Tensor, log_var: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """z ~ N(μ, diag σ²), (N, J), as a differentiable function of μ and log σ²; the noise comes from
-    `generator`.
-    """
-    # z = μ + σ ⊙ ε,  ε ~ N(0, I)
-    # (section 2.4)
-    epsilon = torch.randn(
-        mu.shape, generator=generator, device=generator.device if generator else mu.device
-    ).to(mu)
+    """z ~ N(μ, diag σ²), (N, J), differentiable in μ and log σ²; noise from `generator`."""
+    # z = μ + σ ⊙ ε,  ε ~ N(0, I)                                               (section 2.4)
+    device = generator.device if generator else mu.device
+    epsilon = torch.randn(mu.shape, generator=generator, device=device).to(mu)
     return mu + (0.5 * log_var).exp() * epsilon
 
 
 def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
-    """−log p_θ(x|z) in nats, (N,), for Bernoulli pixels x in [0, 1] (N, 1, 28, 28): summed over the
-    pixels.
-    """
-    # log p(x|z) = Σ_i x_i log y_i + (1 − x_i) log(1 − y_i),  y = σ(logits)                    (eq.
-    # 11)
+    """−log p_θ(x|z) in nats, (N,), of Bernoulli pixels x in [0, 1]: summed over the pixels."""
+    # log p(x|z) = Σ_i x_i log y_i + (1 − x_i) log(1 − y_i),  y = σ(logits)     (eq. 11)
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
 def gaussian_loss(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
-    """−log p_θ(x|z) in nats, (N,), for pixels x ~ N(mean, σ²), all (N, 1, 28, 28) with one σ for
-    all; a density, so it can be negative.
-    """
-    # −log N(x; y, σ²) = Σ_i (x_i − y_i)² / 2σ² + log σ + ½ log 2π
-    return (
-        (0.5 * ((x - mean) / log_sigma.exp()) ** 2 + log_sigma + 0.5 * math.log(2 * math.pi))
-        .flatten(1)
-        .sum(1)
-    )
+    """−log N(x; mean, σ²) in nats, (N,), with one σ for all pixels; a density, so it may be < 0."""
+    # −log p(x|z) = Σ_i (x_i − y_i)² / 2σ² + log σ + ½ log 2π
+    squares = 0.5 * ((x - mean) / log_sigma.exp()) ** 2
+    return (squares + log_sigma + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
 
 
 def pixel_entropy(x: Tensor) -> Tensor:
-    """The least that `reconstruction_loss` can be for x in [0, 1] (N, 1, 28, 28), in nats, (N,): 0
-    for black-and-white images.
-    """
+    """The least that `reconstruction_loss` can be for x in [0, 1], in nats, (N,)."""
     return torch.special.entr(x).add(torch.special.entr(1 - x)).flatten(1).sum(1)
 
 
 class VAE(nn.Module):
-    """An encoder (N, 1, 28, 28) → (N, 2J) and a decoder (N, J) → logits (N, 1, 28, 28). Images in
-    [0, 1].
-    """
+    """An encoder, images → (N, 2J), and a decoder, (N, J) → logits (N, C, H, W)."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int):
         super().__init__()
         self.encoder, self.decoder, self.latent_dim = encoder, decoder, latent_dim
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and log σ² of q_φ(z|x), (N, J) each. The logarithm, so that the network may put out any
-        number.
-        """
+        """μ and log σ² of q_φ(z|x), (N, J) each; log σ² may be any number."""
         mu, log_var = self.encoder(x).float().chunk(2, dim=1)
         return mu, log_var
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images in [0, 1] (N, 1, 28, 28): the mean of p_θ(x|z) for z (N, J)."""
+        """Images in [0, 1] (N, C, H, W): the mean of p_θ(x|z) for codes z (N, J)."""
         return self.decoder(z).float().sigmoid()
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> ELBO:
-        """The terms of −ELBO of x (N, 1, 28, 28), with one draw of z an image."""
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> VAETerms:
+        """The terms of −ELBO of images x, with one draw of z each."""
         mu, log_var = self.encode(x)
         z = reparameterize(mu, log_var, generator)
-        return ELBO(reconstruction_loss(self.decoder(z).float(), x), kl_divergence(mu, log_var), mu)
+        return VAETerms(self.reconstruction(z, x), kl_divergence(mu, log_var), mu)
+
+    def reconstruction(self, z: Tensor, x: Tensor) -> Tensor:
+        """−log p_θ(x|z) in nats, (N,)."""
+        return reconstruction_loss(self.decoder(z).float(), x)
 
 
 class GaussianVAE(VAE):
-    """A VAE with p_θ(x|z) = N(decode(z), σ²), one σ for all pixels, learned with the rest (Rybkin
-    et al. 2021).
+    """A VAE with p_θ(x|z) = N(decode(z), σ²), one learned σ for all pixels (Rybkin et al. 2021).
 
-    σ is what a pixel may be off by. It sets the price of an error against that of the code: the
-    smaller σ, the longer a code that pays.
+    The smaller σ, the more an error of a pixel costs, and the longer a code is worth its KL.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int):
         super().__init__(encoder, decoder, latent_dim)
         self.log_sigma = nn.Parameter(torch.tensor(-1.0))
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> ELBO:
-        mu, log_var = self.encode(x)
+    def reconstruction(self, z: Tensor, x: Tensor) -> Tensor:
+        return gaussian_loss(self.decode(z), x, self.log_sigma)
+
+
+class ConditionalVAE(nn.Module):
+    """q_φ(z|x, y) and p_θ(x|z, y): a linear encoder, and the DCGAN generator's layers as decoder.
+
+    Images (N, 1, 28, 28) in [0, 1], labels (N,), codes (N, J). The label enters as gain · one-hot;
+    with a gain of 1 the decoder first learns to read the class from z and long ignores y.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 8,
+        classes: int = 10,
+        hidden: tuple[int, ...] = (512, 256),
+        base: int = 12,
+        gain: float = 10.0,
+    ):
+        super().__init__()
+        self.latent_dim, self.classes, self.gain = latent_dim, classes, gain
+        outputs = nn.Linear(hidden[-1], 2 * latent_dim)
+        self.encoder = nn.Sequential(*dense([784 + classes, *hidden]), outputs)
+        layers = Generator(latent_dim + classes, base).layers[:-1]  # without its tanh
+        self.decoder = nn.Sequential(nn.Unflatten(1, (latent_dim + classes, 1, 1)), *layers)
+
+    def with_label(self, part: Tensor, y: Tensor) -> Tensor:
+        """Rows (N, D) and labels (N,) side by side, (N, D + classes)."""
+        return torch.cat([part, self.gain * one_hot(y, self.classes)], 1)
+
+    def encode(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of q_φ(z|x, y), (N, J) each."""
+        mu, log_var = self.encoder(self.with_label(x.flatten(1), y)).float().chunk(2, dim=1)
+        return mu, log_var
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Images in [0, 1] (N, 1, 28, 28): the mean of p_θ(x|z, y)."""
+        return self.decoder(self.with_label(z, y)).float().sigmoid()
+
+    def forward(self, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> VAETerms:
+        """The terms of −ELBO of x given y, with one draw of z an image."""
+        mu, log_var = self.encode(x, y)
         z = reparameterize(mu, log_var, generator)
-        return ELBO(
-            gaussian_loss(self.decode(z), x, self.log_sigma), kl_divergence(mu, log_var), mu
-        )
-
-
-@torch.inference_mode()
-def posterior_means(vae: VAE, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """μ of q_φ(z|x), float32 (N, J) on the CPU, of uint8 images (N, 1, 28, 28)."""
-    device = next(vae.parameters()).device
-    return torch.cat(
-        [vae.encode(part.to(device).float() / 255)[0].cpu() for part in images.split(batch_size)]
-    )
-
-
-@torch.inference_mode()
-def decoded(vae: VAE, z: Tensor, batch_size: int = 1000) -> Tensor:
-    """The mean images of p_θ(x|z), uint8 (N, 1, 28, 28) on the CPU, for codes z (N, J)."""
-    device = next(vae.parameters()).device
-    return torch.cat(
-        [(vae.decode(part.to(device)) * 255).round().byte().cpu() for part in z.split(batch_size)]
-    )
+        logits = self.decoder(self.with_label(z, y)).float()
+        return VAETerms(reconstruction_loss(logits, x), kl_divergence(mu, log_var), mu)
 
 
 def leaky() -> nn.Module:
-    """LeakyReLU(0.2), the activation of Reports D and E."""
+    """LeakyReLU(0.2)."""
     return nn.LeakyReLU(0.2)
 
 
-def dense(sizes: list[int], activation: Callable[[], nn.Module] = leaky) -> list[nn.Module]:
+def dense(sizes: list[int], activation: Activation = leaky) -> list[nn.Module]:
     """Linear layers of these sizes, each followed by the activation."""
-    return [
-        module
-        for a, b in zip(sizes, sizes[1:], strict=False)
-        for module in (nn.Linear(a, b), activation())
-    ]
+    pairs = zip(sizes, sizes[1:], strict=False)
+    return [module for a, b in pairs for module in (nn.Linear(a, b), activation())]
 
 
 def linear_vae(
     latent_dim: int = 2,
     hidden: tuple[int, ...] = (512, 256, 256, 128),
-    activation: Callable[[], nn.Module] = leaky,
+    activation: Activation = leaky,
+    family: type[VAE] = VAE,
 ) -> VAE:
-    """Linear layers with LeakyReLU(0.2), as in Report E: 784 → hidden → 2J, and back again in
-    reverse order.
+    """A VAE of linear layers for 28×28 images: 784 → hidden → 2J, and back in reverse order."""
+    outputs = nn.Linear(hidden[-1], 2 * latent_dim)
+    encoder = nn.Sequential(nn.Flatten(), *dense([784, *hidden], activation), outputs)
+    layers = dense([latent_dim, *reversed(hidden)], activation)
+    pixels = [nn.Linear(hidden[0], 784), nn.Unflatten(1, (1, 28, 28))]
+    return family(encoder, nn.Sequential(*layers, *pixels), latent_dim)
+
+
+def conv_encoder(
+    outputs: int, base: int = 16, size: int = 28, channels: int = 1, hidden: tuple[int, ...] = ()
+) -> nn.Sequential:
+    """Images (N, channels, size, size) → (N, outputs): convolutions of stride 2, dense layers.
+
+    `base` filters at half the size, twice as many at each halving, down to 7×7 or 4×4.
     """
-    encoder = nn.Sequential(
-        nn.Flatten(), *dense([784, *hidden], activation), nn.Linear(hidden[-1], 2 * latent_dim)
-    )
-    decoder = nn.Sequential(
-        *dense([latent_dim, *reversed(hidden)], activation),
-        nn.Linear(hidden[0], 784),
-        nn.Unflatten(1, (1, 28, 28)),
-    )
-    return VAE(encoder, decoder, latent_dim)
+    layers, before, width = [], channels, base
+    sides = halvings(size)
+    for _ in sides[1:]:
+        layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), leaky()]
+        before, width = width, 2 * width
+    inner = dense([before * sides[-1] ** 2, *hidden])
+    last = nn.Linear(hidden[-1] if hidden else before * sides[-1] ** 2, outputs)
+    network = nn.Sequential(*layers, nn.Flatten(), *inner, last)
+    return network.to(memory_format=torch.channels_last)
 
 
-def gaussian_vae(latent_dim: int = 16, hidden: tuple[int, ...] = (512, 256)) -> GaussianVAE:
-    """The networks of `linear_vae`, two layers each by default, with a learned σ."""
-    plain = linear_vae(latent_dim, hidden)
-    return GaussianVAE(plain.encoder, plain.decoder, latent_dim)
+def conv_decoder(
+    latent_dim: int,
+    base: int = 16,
+    size: int = 28,
+    channels: int = 1,
+    hidden: tuple[int, ...] = (),
+    activation: Activation = leaky,
+) -> nn.Sequential:
+    """Codes (N, J) → logits (N, channels, size, size): the mirror image of `conv_encoder`."""
+    *larger, start = halvings(size)
+    width = base * 2 ** (len(larger) - 1)
+    layers = dense([latent_dim, *hidden, width * start**2], activation)
+    layers.append(nn.Unflatten(1, (width, start, start)))
+    for _ in larger[1:]:
+        up = nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1)
+        layers, width = [*layers, up, activation()], width // 2
+    layers.append(nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1))
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
 def conv_vae(latent_dim: int = 2, base: int = 16, hidden: int = 256) -> VAE:
-    """Two convolutions of stride 2 and a dense layer, mirrored in the decoder; `base` channels at
-    14×14, twice as many at 7×7.
-    """
-    encoder = nn.Sequential(
-        nn.Conv2d(1, base, 4, stride=2, padding=1),  # (N, base, 14, 14)
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(base, 2 * base, 4, stride=2, padding=1),  # (N, 2 base, 7, 7)
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        *dense([2 * base * 49, hidden]),
-        nn.Linear(hidden, 2 * latent_dim),
-    )
-    decoder = nn.Sequential(
-        *dense([latent_dim, hidden, 2 * base * 49]),
-        nn.Unflatten(1, (2 * base, 7, 7)),
-        nn.ConvTranspose2d(2 * base, base, 4, stride=2, padding=1),  # (N, base, 14, 14)
-        nn.LeakyReLU(0.2),
-        nn.ConvTranspose2d(base, 1, 4, stride=2, padding=1),  # (N, 1, 28, 28)
-    )
-    return VAE(encoder, decoder, latent_dim)
+    """A convolutional VAE for 28×28 images, with a dense layer on each side of the code."""
+    encoder = conv_encoder(2 * latent_dim, base, hidden=(hidden,))
+    return VAE(encoder, conv_decoder(latent_dim, base, hidden=(hidden,)), latent_dim)
+
+
+def face_vae(latent_dim: int = 32, base: int = 16) -> VAE:
+    """A convolutional VAE for 64×64 photographs: four layers of base to 8·base filters."""
+    shape = dict(base=base, size=64, channels=3)
+    decoder = conv_decoder(latent_dim, **shape, activation=nn.ReLU)
+    return VAE(conv_encoder(2 * latent_dim, **shape), decoder, latent_dim)

@@ -1,6 +1,4 @@
-"""Training: the loop around a step (progress, history, resume), sweeps over settings, and a short
-file for each kind of training.
-"""
+"""Training: the loop, sweeps, and per kind of training one step and one trainer."""
 
 from labkit.training.loop import Loop
 from labkit.training.sweep import sweep

@@ -1,67 +1,168 @@
-"""Training a generator against a discriminator (Goodfellow et al. 2014), with the losses on logits.
+"""Training a generator against a discriminator (Goodfellow et al. 2014), with losses on logits.
 
     L_D = E_x[−log D(x)] + E_z[−log(1 − D(G(z)))]        L_G = E_z[−log D(G(z))]
 
-L_G is the non-saturating loss of the paper's section 3. With ℓ the logit, D = σ(ℓ), −log D =
-softplus(−ℓ) and −log(1 − D) = softplus(ℓ). At the paper's equilibrium D = ½ everywhere, so L_D = 2
-log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693.
-
-R1 (Mescheder et al. 2018, eq. 9) adds γ/2 · E_x[‖∇_x ℓ(x)‖²] to L_D: D may not be steep where the
-data are, or G would be thrown past them.
+L_G is the non-saturating loss of the paper's section 3. With ℓ the logit, D = σ(ℓ), so −log D is
+softplus(−ℓ) and −log(1 − D) is softplus(ℓ). Where D = ½ everywhere, the paper's equilibrium,
+L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693. A conditional GAN gives both networks the label of
+the real image.
 """
 
-import copy
-import io
 import os
-import time
-from contextlib import redirect_stdout
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from labkit import weights
-from labkit.data.images import load
-from labkit.metrics.class_balance import classify, describe
-from labkit.models.gan import Discriminator, Generator, ReportDiscriminator, ReportGenerator, sample
-from labkit.pretrained import classifier_for
 from labkit.profile import autocast
-from labkit.training.loop import Loop, batch_of
+from labkit.training.batches import Batches, due_at
+from labkit.training.loop import Loop, state_copy
 
-REPORT = dict(lr_g=2e-4, lr_d=2e-4, batch_size=128)  # with Adam, β = (0.5, 0.999)
-EQUAL = dict(lr_g=2e-3, lr_d=2e-3, batch_size=32)
-RECIPES: dict[
-    str, dict[str, Any]
-] = {  # lab 02's way from Report A's recipe to ours, one idea a step; the last is beside it
-    "report": dict(network="report", **REPORT),
-    "our networks": dict(network="small", norm="batch", **REPORT),
-    "batch 32, two rates": dict(network="small", norm="batch", lr_g=2e-3, lr_d=5e-4, batch_size=32),
-    "R1, equal rates": dict(network="small", r1=1.0, **EQUAL),
-    "no momentum": dict(network="small", r1=1.0, betas=(0.0, 0.99), **EQUAL),
-    "ours": dict(network="small", r1=1.0, betas=(0.0, 0.99), average=0.998, **EQUAL),
-    "spectral, no R1": dict(
-        network="small", norm="spectral", betas=(0.0, 0.99), average=0.998, **EQUAL
-    ),
-}
-R1_EVERY = 8  # steps
+R1_EVERY = 8  # steps: R1 is computed at each eighth, eight times as strong (Karras et al. 2020)
+DCGAN_ADAM = partial(Adam, betas=(0.5, 0.999), fused=True)
+Objective = Callable[[Tensor, torch.Generator, Tensor], Tensor]
+ADAM_WITHOUT_MOMENTUM = partial(Adam, betas=(0.0, 0.99), fused=True)
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """L_D = E[−log D(x)] + E[−log(1 − D(G(z)))] in nats, of logits (N,)."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """L_G = E[−log D(G(z))] in nats, of logits (N,)."""
+    return F.softplus(-fake_logits).mean()
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E[max(0, 1 − ℓ(x))] + E[max(0, 1 + ℓ(G(z)))] (Lim & Ye 2017, arXiv:1705.02894)."""
+    return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+
+
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    """−E[ℓ(G(z))], the generator's loss beside `hinge_discriminator_loss`."""
+    return -fake_logits.mean()
+
+
+def r1_penalty(discriminator: nn.Module, x: Tensor, *y: Tensor) -> Tensor:
+    """½ E_x[‖∇_x ℓ(x)‖²] at real images x (N, C, H, W) (Mescheder et al. 2018, eq. 9)."""
+    x = x.detach().requires_grad_()
+    with autocast(x.device):
+        logits = discriminator(x, *y).float()
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean() / 2
+
+
+@dataclass
+class Players:
+    """The two networks, an optimizer and a loss for each.
+
+    optimizer_g may hold more parameters than the generator's, as a VAE-GAN's encoder.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    optimizer_g: Optimizer
+    optimizer_d: Optimizer
+    d_loss: Callable[[Tensor, Tensor], Tensor] = discriminator_loss
+    g_loss: Callable[[Tensor], Tensor] = generator_loss
+
+
+class StepTerms(NamedTuple):
+    """Losses of a step, what G minimised, and D's logits (N,) of real and generated images."""
+
+    d_loss: Tensor
+    g_loss: Tensor
+    total: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+
+    def row(self) -> dict[str, float]:
+        """Losses in nats, and the mean of D(x) and D(G(z))."""
+        d_real, d_fake = self.real_logits.sigmoid().mean(), self.fake_logits.sigmoid().mean()
+        named = dict(d_loss=self.d_loss, g_loss=self.g_loss, d_real=d_real, d_fake=d_fake)
+        return {name: value.item() for name, value in named.items()}
+
+
+def gan_step(
+    players: Players,
+    x: Tensor,
+    z: Tensor,
+    y: Tensor | None = None,
+    r1: float = 0.0,
+    objective: Callable[[Tensor], Tensor] | None = None,
+) -> StepTerms:
+    """One update of D, then one of G, on real images x in [−1, 1], codes z and labels y, if any.
+
+    r1: γ of the R1 penalty in this step. objective: L_G → what optimizer_g minimises, if another.
+    """
+    generator, discriminator = players.generator, players.discriminator
+    given = () if y is None else (y,)
+    with autocast(x.device):
+        fake = generator(z, *given)
+        real_logits = discriminator(x, *given).float()
+        # detached, because this step is not the generator's
+        fake_logits = discriminator(fake.detach(), *given).float()
+        d_loss = players.d_loss(real_logits, fake_logits)
+    players.optimizer_d.zero_grad()
+    d_loss.backward()
+    if r1:
+        (r1 * r1_penalty(discriminator, x, *given)).backward()
+    players.optimizer_d.step()
+
+    discriminator.requires_grad_(False)  # this step is the generator's alone
+    with autocast(x.device):
+        # the same images, as the discriminator sees them now
+        g_loss = players.g_loss(discriminator(fake, *given).float())
+        total = objective(g_loss) if objective else g_loss
+    players.optimizer_g.zero_grad()
+    total.backward()
+    players.optimizer_g.step()
+    discriminator.requires_grad_(True)
+    losses = (part.detach() for part in (d_loss, g_loss, total, real_logits, fake_logits))
+    return StepTerms(*losses)
+
+
+@dataclass(frozen=True)
+class GANSettings:
+    """How `train_gan` trains; the defaults are the DCGAN paper's.
+
+    epochs: fractions allowed. lr_d: another than lr_g makes two time scales (Heusel et al. 2017).
+    optimizer: called as optimizer(parameters, lr=…) for both networks. r1: γ of the R1 penalty, for
+    a discriminator without batch norm. ema: decay a step of an average of the generator's weights,
+    which is then what is drawn from (Yazıcı et al. 2019); 0: none. stages: epochs whose weights are
+    kept besides those of the end; 0 is before training.
+    """
+
+    epochs: float
+    seed: int = 0
+    lr_g: float = 2e-4
+    lr_d: float = 2e-4
+    optimizer: Callable[..., Optimizer] = DCGAN_ADAM
+    batch_size: int = 128
+    r1: float = 0.0
+    ema: float = 0.0
+    stages: tuple[float, ...] = ()
+    log_every: int = 25
 
 
 @dataclass
 class TrainedGAN:
-    """What `train_gan` leaves: `generator` is the one to draw from (the average, if one was kept),
-    in eval mode.
+    """What `train_gan` leaves; `generator` is the averaged one if there is one; both in eval mode.
 
     history: rows of step, epoch, d_loss, g_loss (nats), d_real = mean D(x), d_fake = mean D(G(z)).
-    stages: epoch → images uint8 (K, 1, 28, 28) of the same K codes; weights: epoch → the
-    generator's state dict at that moment.
+    weights: epoch → the generator's state dict, for the stages and the end.
     """
 
     generator: nn.Module
     discriminator: nn.Module
     history: list[dict[str, Any]]
-    stages: dict[float, Tensor] = field(default_factory=dict)
     weights: dict[float, dict[str, Tensor]] = field(default_factory=dict)
 
 
@@ -69,253 +170,61 @@ def train_gan(
     generator: nn.Module,
     discriminator: nn.Module,
     images: Tensor,
-    epochs: float,
-    seed: int = 0,
-    lr_g: float = 2e-4,
-    lr_d: float = 2e-4,
-    betas: tuple[float, float] = (0.5, 0.999),
-    r1: float = 0.0,
-    average: float = 0.0,
-    batch_size: int = 128,
-    codes: Tensor | None = None,
-    stages: tuple[float, ...] = (),
-    log_every: int = 25,
+    settings: GANSettings,
+    labels: Tensor | None = None,
+    d_loss: Callable[[Tensor, Tensor], Tensor] = discriminator_loss,
+    g_loss: Callable[[Tensor], Tensor] = generator_loss,
+    objective: Objective | None = None,
     checkpoint: str | os.PathLike | None = None,
-    desc: str = "GAN",
-    show: bool = True,
 ) -> TrainedGAN:
-    """Adam for both on uint8 images (N, 1, 28, 28), one step each a batch; the other defaults are
-    Report A's.
+    """Train on uint8 images (N, C, H, W), a step of each network a batch, on the networks' device.
 
-    Raises FloatingPointError if a loss is not finite.
-
-    lr_d: the discriminator's rate (another than lr_g: two time scales, Heusel et al. 2017). r1: γ
-    of the R1 penalty, for a D without batch norm. average: decay a step of a running average of the
-    generator's weights, which is then what is drawn from (Yazıcı et al. 2019); 0: none.
-    stages: epochs, fractions allowed, at which the images of `codes` (K, Z) and the weights are
-    kept; 0 is before training.
+    labels: (N,), for networks that take them. objective: (images x in [−1, 1], noise, L_G) → what
+    the generator minimises, if not L_G alone. Raises ValueError for images that are not uint8 or
+    fewer than a batch, FloatingPointError if a loss is not finite.
     """
-    device = next(generator.parameters()).device
+    device, s = next(generator.parameters()).device, settings
     for network in (generator, discriminator):
         network.to(memory_format=torch.channels_last).train()
-    averaged = copy.deepcopy(generator).requires_grad_(False) if average else generator
-    optimizer_g = torch.optim.Adam(generator.parameters(), lr=lr_g, betas=betas, fused=True)
-    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=lr_d, betas=betas, fused=True)
-    noise = torch.Generator().manual_seed(seed)
-    per_epoch = len(images) // batch_size
-    steps = max(1, round(epochs * per_epoch))
-    due = {min(round(e * per_epoch), steps): e for e in stages}
-    state = {
-        "G": generator,
-        "D": discriminator,
-        "average": averaged,
-        "opt_g": optimizer_g,
-        "opt_d": optimizer_d,
-        "noise": noise,
-    }
-    settings = dict(
-        n=len(images),
-        batch_size=batch_size,
-        seed=seed,
-        lr_g=lr_g,
-        lr_d=lr_d,
-        betas=list(betas),
-        r1=r1,
-        average=average,
+    optimizer_g, optimizer_d = (
+        s.optimizer(part.parameters(), lr=lr)
+        for part, lr in ((generator, s.lr_g), (discriminator, s.lr_d))
     )
-    settings["stages"] = list(stages)
-    loop = Loop(steps, state, checkpoint, settings, desc, show)
-
-    def stage(epoch: float) -> dict:
-        return {
-            "epoch": epoch,
-            "images": sample(averaged, codes),
-            "weights": {k: v.cpu().clone() for k, v in averaged.state_dict().items()},
-        }
-
-    before = stage(0) if 0 in due and loop.step == 0 else None
-    for step in loop:
-        if before:
-            loop.snapshots[0], before = before, None
-        x = images[batch_of(step, len(images), batch_size, seed)].to(device).float() / 127.5 - 1
-        x = x.to(memory_format=torch.channels_last)
-        z = torch.randn(batch_size, generator.latent_dim, generator=noise).to(device)
-        with autocast(device):
-            fake = generator(z)
-            # L_D = E[−log D(x)] + E[−log(1 − D(G(z)))]; detach: this step is not the generator's
-            real_logits, fake_logits = (
-                discriminator(x).float(),
-                discriminator(fake.detach()).float(),
-            )
-            d_loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
-        optimizer_d.zero_grad()
-        d_loss.backward()
-        if (
-            r1 and step % R1_EVERY == 0
-        ):  # each R1_EVERY-th step, so many times as strong (Karras et al. 2020)
-            (R1_EVERY * r1 * gradient_penalty(discriminator, x)).backward()
-        optimizer_d.step()
-        discriminator.requires_grad_(False)  # this step is the generator's alone
-        with autocast(device):
-            # L_G = E[−log D(G(z))], as the discriminator now sees the same images
-            g_loss = F.softplus(-discriminator(fake).float()).mean()
-        optimizer_g.zero_grad()
-        g_loss.backward()
-        optimizer_g.step()
-        discriminator.requires_grad_(True)
-        if average:
-            update_average(averaged, generator, min(average, (step + 1) / (step + 10)))
-        broken = not (
-            d_loss + g_loss
-        ).isfinite()  # logged at once, which stops with advice before a checkpoint is written
-        if (step + 1) % log_every == 0 or step + 1 == steps or broken:
-            d_real, d_fake = (
-                real_logits.sigmoid().mean().item(),
-                fake_logits.sigmoid().mean().item(),
-            )
-            loop.log(
-                epoch=(step + 1) / per_epoch,
-                d_loss=d_loss.item(),
-                g_loss=g_loss.item(),
-                d_real=d_real,
-                d_fake=d_fake,
-            )
-        if step + 1 in due:
-            loop.snapshot(stage(due[step + 1]))
-    kept = loop.snapshots.values()
-    stages_kept, weights_kept = (
-        {s["epoch"]: s[part] for s in kept} for part in ("images", "weights")
-    )
-    return TrainedGAN(
-        averaged.eval(), discriminator.eval(), loop.history, stages_kept, weights_kept
-    )
+    players = Players(generator, discriminator, optimizer_g, optimizer_d, d_loss, g_loss)
+    batches = Batches(images, s.batch_size, s.seed, labels, device)
+    steps = batches.steps(s.epochs)
+    due = due_at((*s.stages, s.epochs), batches.per_epoch, steps)
+    average = AveragedModel(generator, multi_avg_fn=_ema(s.ema), use_buffers=True)
+    best = average.module if s.ema else generator
+    noise = torch.Generator().manual_seed(s.seed)
+    state = {"G": generator, "D": discriminator, "average": average, "noise": noise}
+    state |= {"optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
+    with torch.random.fork_rng():  # dropout draws from torch's global generator
+        torch.manual_seed(s.seed + 1_000_003)  # another stream than that of z
+        loop = Loop(steps, state, checkpoint, (s, images, labels, d_loss, g_loss, objective), "GAN")
+        if loop.step == 0 and 0 in due:
+            loop.snapshots[0] = [due[0], state_copy(best)]
+        for step in loop:
+            x, y = batches(step)
+            x = (x.float() / 127.5 - 1).to(memory_format=torch.channels_last)
+            z = torch.randn(s.batch_size, generator.latent_dim, generator=noise).to(device)
+            r1 = R1_EVERY * s.r1 if step % R1_EVERY == 0 else 0.0
+            terms = gan_step(players, x, z, y, r1, objective and partial(objective, x, noise))
+            if s.ema:
+                average.update_parameters(generator)
+            broken = not (terms.d_loss + terms.total).isfinite()  # logged at once, which stops
+            if (step + 1) % s.log_every == 0 or step + 1 == steps or broken:
+                loop.log(epoch=(step + 1) / batches.per_epoch, **terms.row())
+            if step + 1 in due:
+                loop.snapshot([due[step + 1], state_copy(best)])
+    kept = {epoch: weights for epochs, weights in loop.snapshots.values() for epoch in epochs}
+    return TrainedGAN(best.eval(), discriminator.eval(), loop.history, kept)
 
 
-def gradient_penalty(discriminator: nn.Module, x: Tensor) -> Tensor:
-    """½ E_x[‖∇_x ℓ(x)‖²] of the logits ℓ at images x (N, 1, 28, 28), a scalar to be differentiated
-    once more.
-    """
-    x = x.detach().requires_grad_()
-    with autocast(x.device):
-        logits = discriminator(x).float()
-    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean() / 2
+def _ema(decay: float) -> Callable:
+    """An exponential moving average that follows faster in the first steps."""
 
+    def update(averaged: list[Tensor], current: list[Tensor], n: Tensor) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + n.item()) / (10 + n.item())))(averaged, current, n)
 
-@torch.no_grad()
-def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """averaged ← decay · averaged + (1 − decay) · network, for weights and for batch norm's
-    statistics.
-    """
-    theirs = network.state_dict()
-    for name, value in averaged.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(theirs[name], 1 - decay)
-        else:
-            value.copy_(theirs[name])
-
-
-def build(
-    network: str, base: int, norm: str = "none", latent_dim: int | None = None
-) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator of base width `base`: "report" for Report A's, "small" for this
-    kit's.
-
-    latent_dim: of the codes; None for the network's own, 100 and 64.
-    """
-    if network not in ("report", "small"):
-        raise ValueError(f'network must be "report" or "small", got {network!r}')
-    if network == "report":
-        return ReportGenerator(latent_dim or 100, base), ReportDiscriminator(base)
-    return Generator(latent_dim or 64, base), Discriminator(base, norm)
-
-
-def train(
-    recipe: str,
-    epochs: float,
-    seed: int = 0,
-    data: str = "mnist",
-    size: list[int] | None = None,
-    base: int = 16,
-    n_codes: int = 100,
-    latent_dim: int | None = None,
-    device: str = "cpu",
-    show: bool = False,
-    **settings: Any,
-) -> dict[str, Any]:
-    """Train one of RECIPES at base width `base` on the set `data` (the first `size` of its images):
-    for `sweep`, one process a run.
-
-    n_codes: how many codes the stages show; latent_dim: as `build` takes it; settings: as
-    `train_gan` takes them, over the recipe's own. Returns "seconds" and TrainedGAN's "history",
-    "stages" and "weights", the last at `epochs` among them, and the "discriminator"'s.
-    """
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, got {recipe!r}")
-    with redirect_stdout(io.StringIO()):  # the notebook has said where its images come from
-        images = load(data, tuple(size) if size else None, download=False).train
-    generator, discriminator, own = build_seeded(recipe, base, seed, latent_dim)
-    settings = {**own, **settings, "stages": tuple(sorted({*settings.pop("stages", ()), epochs}))}
-    codes = torch.randn(n_codes, generator.latent_dim, generator=torch.Generator().manual_seed(1))
-    start = time.perf_counter()
-    run = train_gan(
-        generator.to(device),
-        discriminator.to(device),
-        images,
-        epochs,
-        seed,
-        codes=codes,
-        desc=recipe,
-        show=show,
-        **settings,
-    )
-    seconds = time.perf_counter() - start
-    opponent = {k: v.cpu() for k, v in run.discriminator.state_dict().items()}
-    return {
-        "seconds": seconds,
-        "history": run.history,
-        "stages": run.stages,
-        "weights": run.weights,
-        "discriminator": opponent,
-    }
-
-
-def build_seeded(
-    recipe: str, base: int, seed: int, latent_dim: int | None = None
-) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
-    """The networks of a recipe, first weights drawn by `seed`, and the rest of it; leaves the
-    caller's generator alone.
-    """
-    settings = dict(RECIPES[recipe])
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return *build(
-            settings.pop("network"), base, settings.pop("norm", "none"), latent_dim
-        ), settings
-
-
-def make_gan(name: str, epochs: float, seed: int = 0) -> dict[str, float]:
-    """Train this kit's GAN on the real images `name` and ship its generator; returns what was
-    measured of 10,000 samples.
-    """
-    images = load(name)
-    if images.is_stand_in:
-        raise FileNotFoundError(
-            f"the real {images.title} is needed; set LABKIT_DATA to a folder that holds it"
-        )
-    generator, discriminator, settings = build_seeded("ours", 16, seed)
-    trained = train_gan(
-        generator, discriminator, images.train, epochs, seed, desc=f"gan_{name}", **settings
-    ).generator
-    classifier = classifier_for(images)
-    z = torch.randn(10_000, trained.latent_dim, generator=torch.Generator().manual_seed(2))
-    measured = describe(classifier, sample(trained, z), classify(classifier, images.test)[0])
-    facts = dict(
-        data=images.title,
-        seed=seed,
-        epochs=epochs,
-        command=f"python -m labkit weights gan_{name}",
-        measured=measured,
-    )
-    weights.save(f"gan_{name}", trained, **facts)
-    return measured
+    return update

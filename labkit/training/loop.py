@@ -1,15 +1,12 @@
-"""The loop around a training step: progress with a forecast, history, snapshots, early stop, and
-resume after an interrupt.
+"""The loop around a training step: progress with a forecast, history, and resume after a stop.
 
 A training function stays a page of plain PyTorch:
 
-    loop = Loop(steps=10_000, state={"model": model, "optimizer": optimizer, "generator":
-    generator}, checkpoint="lstm.pt") for step in loop:
-        ...  # draw a batch from `generator`, compute the loss, step the optimizer
+    loop = Loop(10_000, {"model": model, "optimizer": optimizer}, "lstm.partial", facts=settings)
+    for step in loop:
+        ...  # a batch, the loss, backward, a step of the optimizer
         if step % 100 == 0:
             loop.log(loss=loss.item())
-            if accuracy == 1.0:
-                loop.stop("solved")
 """
 
 import math
@@ -19,47 +16,34 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from labkit.files import replacing
+from labkit.fingerprint import content, fingerprint
 
-
-def batch_of(step: int, n: int, batch_size: int, seed: int) -> Tensor:
-    """Indices (batch_size,) of batch `step` of n images. Every epoch is a new order, found from
-    seed and epoch alone, so that a resumed run goes on in the middle of it. The last, smaller batch
-    of an epoch is left out.
-    """
-    epoch, k = divmod(step, n // batch_size)
-    return _order(n, epoch, seed)[k * batch_size : (k + 1) * batch_size]
-
-
-@lru_cache(maxsize=1)
-def _order(n: int, epoch: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+in_sweep: ContextVar[bool] = ContextVar("in_sweep", default=False)
 
 
 class Loop:
     """Iterates over step numbers 0 … steps − 1, or on from where an interrupted run stopped.
 
-    state: name → anything with state_dict / load_state_dict, or a torch.Generator: all that a step
-        changes. Torch's global generators are kept as well, so a resumed run gives the very same
-        result as an uninterrupted one.
-    checkpoint: file for that state; written every `save_every` seconds and at an interrupt, removed
-    at the end. None: no resume.
-    settings: plain values that must agree for a checkpoint to be taken up again; one of other
-    settings is set aside with a word.
-    show: draw the progress bar (text, on stdout, so that saved notebooks stay readable).
+    state: name → all that a step changes: modules, optimizers, schedulers, torch.Generators.
+        Torch's global generators are kept as well, so a resumed run ends like an uninterrupted one.
+    checkpoint: where that state is kept, every `save_every` seconds and at an interrupt, until the
+        run is over. The file's name gets the run's fingerprint (steps, facts, structure of the
+        networks, hyperparameters of the optimizers): a run with other settings or other data has
+        another file, and neither is taken up nor overwritten.
+    show: a progress bar; by default there is one unless a sweep, which has its own, runs the loop.
+    facts: whatever else shapes the run: settings, images, losses; as `fingerprint` takes them.
 
-    A first Ctrl-C (or Jupyter's stop button) lets the current step finish, saves, and raises
-    KeyboardInterrupt; a second one stops at once.
-    Attributes: history (list of rows, as seaborn and pandas take them), snapshots (step → whatever
-    was kept), stopped (a reason or None).
+    A first Ctrl-C lets the current step finish, saves, and raises KeyboardInterrupt; a second one
+    stops at once. Attributes: history (rows), snapshots (step → what was kept), stopped (a reason).
     """
 
     def __init__(
@@ -67,53 +51,48 @@ class Loop:
         steps: int,
         state: dict[str, Any],
         checkpoint: str | os.PathLike | None = None,
-        settings: dict | None = None,
+        facts: Any = (),
         desc: str = "",
-        show: bool = True,
+        show: bool | None = None,
         save_every: float = 30.0,
     ):
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
-        self.steps, self.state, self.desc, self.show, self.save_every = (
-            steps,
-            state,
-            desc,
-            show,
-            save_every,
-        )
-        self.checkpoint = Path(checkpoint) if checkpoint else None
-        self.settings = {"steps": steps, **(settings or {})}
+        self.steps, self.state, self.desc, self.save_every = steps, state, desc, save_every
+        self.show = not in_sweep.get() if show is None else show
         self.history: list[dict[str, Any]] = []
         self.snapshots: dict[int, Any] = {}
         self.stopped: str | None = None
         self.step = 0  # steps done
-        if self.checkpoint and self.checkpoint.exists():
-            self._load()
+        self.checkpoint = None
+        if checkpoint:
+            parts = {name: _hyperparameters(part) for name, part in state.items()}
+            path, key = Path(checkpoint), fingerprint(steps, parts, facts)
+            self.checkpoint = path.with_name(f"{path.stem}-{key}{path.suffix}")
+            self._start = _weights(state)
+            self._take_up(path)
 
     def __iter__(self) -> Iterator[int]:
         saved_at = time.monotonic()
-        with (
-            _DeferredInterrupt() as interrupt,
-            tqdm(
-                total=self.steps,
-                initial=self.step,
-                desc=self.desc,
-                file=sys.stdout,
-                disable=not self.show,
-                mininterval=0.5,
-                dynamic_ncols=False,
-                ncols=100,
-            ) as self._bar,
-        ):
+        bar = tqdm(
+            total=self.steps,
+            initial=self.step,
+            desc=self.desc,
+            file=sys.stdout,  # as text, so that saved notebooks stay readable
+            disable=not self.show,
+            mininterval=0.5,
+            ncols=100,
+        )
+        with _DeferredInterrupt() as interrupt, bar as self._bar:
             while self.step < self.steps and not self.stopped:
                 yield self.step
                 self.step += 1
                 self._bar.update()
                 if interrupt.requested:
                     self._save()
-                    where = f"; run again to go on from step {self.step}" if self.checkpoint else ""
+                    advice = f"; run again to go on from step {self.step}" * bool(self.checkpoint)
                     raise KeyboardInterrupt(
-                        f"stopped after step {self.step} of {self.steps}{where}"
+                        f"stopped after step {self.step} of {self.steps}{advice}"
                     )
                 if time.monotonic() - saved_at > self.save_every:
                     self._save()
@@ -122,18 +101,19 @@ class Loop:
             self.checkpoint.unlink(missing_ok=True)
 
     def log(self, **row: Any) -> None:
-        """Add a row to the history, beginning with the number of steps done. Raises
-        FloatingPointError if a value is not finite.
+        """Add a row to the history, headed by the number of steps done.
+
+        Raises FloatingPointError if a value is not finite.
         """
         for name, value in row.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise FloatingPointError(
-                    f"{name} is {value} at step {self.step}: training diverged; try a smaller learning rate or gradient clipping"
+                    f"{name} is {value} at step {self.step}: training diverged; try a smaller "
+                    "learning rate or gradient clipping"
                 )
         self.history.append({"step": self.step + 1, **row})
-        self._bar.set_postfix(
-            {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}, refresh=False
-        )
+        shown = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
+        self._bar.set_postfix(shown, refresh=False)
 
     def snapshot(self, value: Any) -> None:
         """Keep `value` (tensors, numbers, strings) under the number of steps done."""
@@ -143,74 +123,85 @@ class Loop:
         """End after the current step."""
         self.stopped = reason
 
-    def stalled(self, name: str, patience: int, higher_is_better: bool = False) -> bool:
-        """Whether `name` has not improved on its best in the last `patience` rows of the history
-        that have it: early stopping.
-        """
-        values = [
-            row[name] if higher_is_better else -row[name] for row in self.history if name in row
-        ]
-        return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
-
     def _save(self) -> None:
         if not self.checkpoint:
             return
-        random_states = {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        saved = {
+            **{name: getattr(self, name) for name in ("step", "history", "snapshots", "stopped")},
+            "random": {"torch": torch.get_rng_state(), "cuda": gpu},
+            "state": {name: _state_of(part) for name, part in self.state.items()},
+            "weights": [self._start, _weights(self.state)],
         }
-        content = {
-            "settings": self.settings,
-            "step": self.step,
-            "history": self.history,
-            "snapshots": self.snapshots,
-            "stopped": self.stopped,
-            "random": random_states,
-            "state": {
-                k: v.get_state() if isinstance(v, torch.Generator) else v.state_dict()
-                for k, v in self.state.items()
-            },
-        }
-        with replacing(self.checkpoint) as temporary:
-            torch.save(content, temporary)
-
-    def _load(self) -> None:
         try:
-            content = torch.load(self.checkpoint, weights_only=True)
-        except Exception as error:
-            raise RuntimeError(
-                f"{self.checkpoint} is not a whole checkpoint ({type(error).__name__}); delete it to start anew"
-            ) from error
-        if content["settings"] != self.settings:
-            print(
-                f"{self.checkpoint} belongs to other settings ({content['settings']}); starting anew"
-            )
+            with replacing(self.checkpoint) as temporary:
+                torch.save(saved, temporary)
+        except OSError as error:
+            print(f"{error}\n  Going on without checkpoints: an interrupt would lose this run.")
+            self.checkpoint = None
+
+    def _take_up(self, path: Path) -> None:
+        for other in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+            if other != self.checkpoint:
+                print(f"{other} belongs to other settings or data and is left alone")
+        if not self.checkpoint.exists():
+            return
+        saved = load_checkpoint(self.checkpoint)
+        if self._start not in saved["weights"]:  # an interrupted network, run again, is the latter
+            print(f"{self.checkpoint} began with other weights; starting anew")
             return
         for name, part in self.state.items():
-            (part.set_state if isinstance(part, torch.Generator) else part.load_state_dict)(
-                content["state"][name]
-            )
-        torch.set_rng_state(content["random"]["torch"])
-        if content["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(content["random"]["cuda"])
-        self.step, self.history, self.snapshots, self.stopped = (
-            content[k] for k in ("step", "history", "snapshots", "stopped")
-        )
-        print(f"resuming {self.desc or self.checkpoint.name} at step {self.step} of {self.steps}")
+            restore = part.set_state if isinstance(part, torch.Generator) else part.load_state_dict
+            restore(saved["state"][name])
+        torch.set_rng_state(saved["random"]["torch"])
+        if saved["random"]["cuda"]:
+            torch.cuda.set_rng_state_all(saved["random"]["cuda"])
+        for name in ("step", "history", "snapshots", "stopped"):
+            setattr(self, name, saved[name])
+        print(f"resuming {self.desc or path.name} at step {self.step} of {self.steps}")
+
+
+def load_checkpoint(path: Path) -> Any:
+    """What torch.save wrote to `path`; RuntimeError, with the remedy, for a broken file."""
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:
+        reason = type(error).__name__
+        raise RuntimeError(f"{path} is no whole checkpoint ({reason}); delete it") from error
+
+
+def state_copy(module: nn.Module) -> dict[str, Tensor]:
+    """A module's weights as they are now, on the CPU."""
+    return {name: value.cpu().clone() for name, value in module.state_dict().items()}
+
+
+def _hyperparameters(part: Any) -> Any:
+    if isinstance(part, torch.Generator):
+        return part.initial_seed()
+    if isinstance(part, nn.Module):
+        return part
+    if isinstance(part, torch.optim.Optimizer):
+        return repr(part)
+    plain = {k: v for k, v in part.state_dict().items() if isinstance(v, int | float | str | list)}
+    return [type(part).__name__, plain]
+
+
+def _state_of(part: Any) -> Any:
+    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+
+
+def _weights(state: dict[str, Any]) -> str:
+    modules = [part for part in state.values() if isinstance(part, nn.Module)]
+    return fingerprint([[content(w) for w in module.state_dict().values()] for module in modules])
 
 
 class _DeferredInterrupt:
-    """Turns the first SIGINT into a flag, so that a step is never cut in half; the second goes to
-    the old handler.
-    """
+    """Turns the first Ctrl-C into a flag, so that no step is cut in half."""
 
     def __enter__(self) -> "_DeferredInterrupt":
         self.requested = False
-        self._active = (
-            threading.current_thread() is threading.main_thread()
-        )  # only the main thread may set handlers
-        if self._active:
-            self._old = signal.signal(signal.SIGINT, self._on_interrupt)
+        main = threading.current_thread() is threading.main_thread()  # no other may set handlers
+        self._old = signal.signal(signal.SIGINT, self._on_interrupt) if main else None
         return self
 
     def _on_interrupt(self, signum: int, frame: Any) -> None:
@@ -220,5 +211,5 @@ class _DeferredInterrupt:
         self.requested = True
 
     def __exit__(self, *exception: Any) -> None:
-        if self._active:
+        if self._old:
             signal.signal(signal.SIGINT, self._old)

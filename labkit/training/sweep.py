@@ -1,172 +1,150 @@
-"""The same experiment over many settings and seeds, one process a core."""
+"""The same experiment over many settings and seeds, in parallel, finished runs kept on disk."""
 
-import hashlib
-import json
-import multiprocessing
+import dataclasses
 import os
-import signal
 import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from labkit.data import images
 from labkit.files import replacing
+from labkit.fingerprint import fingerprint
+from labkit.training.loop import in_sweep, load_checkpoint
+
+
+class InThisProcess(Executor):
+    """Runs what is submitted at once, here: for one core, a GPU, or a debugger."""
+
+    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+def dask(address: str) -> Executor:
+    """The workers of the Dask scheduler at `address`, for example "tcp://10.0.0.1:8786".
+
+    Raises ImportError if Dask is not installed and OSError if no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError(f"{error}: pip install distributed, here and on the workers") from error
+    return Client(address, timeout="10s").get_executor(retries=0)
 
 
 def sweep(
     function: Callable[..., Any],
-    settings: list[dict[str, Any]],
-    checkpoint: str | os.PathLike | None = None,
-    workers: int | None = None,
-    desc: str = "",
+    grid: Sequence[Any],
+    executor: Executor | None = None,
     store: str | os.PathLike | None = None,
+    desc: str = "",
+    version: int = 1,
 ) -> list[Any]:
-    """`[function(**s) for s in settings]`, in that order, with `workers` processes of one thread
-    each (default: one a core).
+    """The results of `function` for each setting of `grid`, in that order.
 
-    Small recurrent networks leave a second thread idle, a second process not. One thread also makes
-    a result independent of the number of cores. `function` must be importable (defined in a module,
-    not in the notebook) and return what torch.save can hold.
-    checkpoint: a file that keeps what is finished when the sweep is interrupted or fails, so that
-    running it again computes only the rest; removed at the end. It is ignored if function or
-    settings have changed.
-    store: a folder that keeps every finished run for good, a file a setting: what is there with the
-    same settings is not computed again, in this sweep or another, unless labkit's data, models or
-    training have changed since, or the real sets at hand. Delete it to start anew.
+    grid: frozen dataclasses, each passed whole, or dicts of keyword arguments. function: may be
+        written in a notebook; returns what torch.save can hold.
+    executor: any concurrent.futures.Executor, `InThisProcess()` or `dask(address)` among them; by
+        default a process a core with one thread each, so that a result does not depend on the
+        number of cores.
+    store: a folder that keeps each finished run in a file named by the fingerprint of function,
+        setting and version. What is there is not computed again, in this sweep or another.
+    version: raise it when `function` changes what it returns.
+    Raises RuntimeError if a worker dies. Ctrl-C ends the workers; finished runs stay in the store.
     """
-    key = hashlib.sha256(
-        json.dumps([function.__module__, function.__qualname__, settings], sort_keys=True).encode()
-    ).hexdigest()
-    path = Path(checkpoint) if checkpoint else None
-    done = _finished(path, key)
-    files = [Path(store) / f"{_name(function, s)}.pt" for s in settings] if store else []
-    on_disk = {k: _read(file) for k, file in enumerate(files) if file.exists() and k not in done}
-    if on_disk:
+    files = [_file(store, function, setting, version) for setting in grid] if store else []
+    done = {k: load_checkpoint(file) for k, file in enumerate(files) if file.exists()}
+    if done:
         print(
-            f"{Path(store).name}: {len(on_disk)} of {len(settings)} runs are on disk with these settings"
+            f"{Path(store).name}: {len(done)} of {len(grid)} runs are on disk with these settings"
         )
-    done |= on_disk
-    todo = [k for k in range(len(settings)) if k not in done]
-    bar = tqdm(
-        total=len(settings),
-        initial=len(done),
-        desc=desc,
-        file=sys.stdout,
-        ncols=100,
-        mininterval=0.5,
-    )
+    todo = [k for k in range(len(grid)) if k not in done]
+    bar = tqdm(total=len(grid), initial=len(done), desc=desc, file=sys.stdout, ncols=100)
 
     def keep(k: int, result: Any) -> None:
         done[k] = result
         bar.update()
-        if path:
-            with replacing(path) as temporary:
-                torch.save({"key": key, "done": done}, temporary)
         if files:
-            with replacing(files[k]) as temporary:
-                torch.save(result, temporary)
+            _write(files[k], result)
 
-    workers = min(workers or os.cpu_count() or 1, len(todo))
     with bar:
-        if workers <= 1:
-            for k in todo:
-                keep(k, _single_thread(function, settings[k]))
-        else:
-            _in_processes(function, settings, todo, workers, keep)
-    if path:
-        path.unlink(missing_ok=True)
-    return [done[k] for k in range(len(settings))]
+        if todo:
+            _run(function, [grid[k] for k in todo], executor, lambda i, r: keep(todo[i], r))
+    return [done[k] for k in range(len(grid))]
 
 
-def _in_processes(
-    function: Callable,
-    settings: list[dict],
-    todo: list[int],
-    workers: int,
-    keep: Callable[[int, Any], None],
-) -> None:
-    # spawn, not fork: a forked child inherits torch's locked thread pools and can hang
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )  # Jupyter interrupts the whole process group; the parent alone decides what to do
+def _run(function: Callable, grid: list, executor: Executor | None, keep: Callable) -> None:
+    own = executor is None
+    pool = _processes(min(os.cpu_count() or 1, len(grid))) if own else executor
+    pending: dict[Future, int] = {}
     try:
-        futures = {pool.submit(_single_thread, function, settings[k]): k for k in todo}
-        for future in as_completed(futures):
-            keep(futures[future], future.result())
-    except (
-        BaseException
-    ):  # an interrupt or a failed setting: what is finished is kept, the rest is not waited for
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    pool.shutdown()
+        for i, setting in enumerate(grid):
+            pending[pool.submit(_single_thread, function, setting)] = i
+            for future in [future for future in pending if future.done()]:
+                keep(pending.pop(future), future.result())
+        for future in as_completed(list(pending)):
+            keep(pending[future], future.result())
+    except BrokenExecutor as error:
+        raise RuntimeError(
+            "a worker process died, most often because memory ran out; take fewer workers, for "
+            "example executor=concurrent.futures.ProcessPoolExecutor(1), or smaller settings"
+        ) from error
+    finally:
+        for future in pending:
+            future.cancel()
+        if own:  # after an interrupt or an error the rest is not waited for
+            pool.shutdown(wait=all(f.done() for f in pending), kill_workers=True)
 
 
-def _single_thread(function: Callable, setting: dict) -> Any:
-    threads = torch.get_num_threads()
+def _processes(workers: int) -> Executor:
+    # loky: its workers start fresh (a forked child inherits torch's locked thread pools), and it
+    # carries functions that were written in a notebook
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(workers, initializer=_as_worker, initargs=(os.getpid(),))
+
+
+def _as_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent process, and end when it ends, however it ends."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.name == "nt" or os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _single_thread(function: Callable, setting: Any) -> Any:
+    threads, token = torch.get_num_threads(), in_sweep.set(True)
     torch.set_num_threads(1)
     try:
-        return function(**setting)
+        return function(**setting) if isinstance(setting, dict) else function(setting)
     finally:
         torch.set_num_threads(threads)
+        in_sweep.reset(token)
 
 
-def _name(function: Callable, setting: dict) -> str:
-    key = json.dumps(
-        [_code(), _data(), function.__module__, function.__qualname__, setting], sort_keys=True
-    )
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def _file(store: str | os.PathLike, function: Callable, setting: Any, version: int) -> Path:
+    if not (isinstance(setting, dict) or dataclasses.is_dataclass(setting)):
+        raise TypeError(f"a setting is a dataclass or a dict, got a {type(setting).__name__}")
+    key = fingerprint(function, setting, version)
+    return Path(store) / f"{function.__name__}-{key}.pt"
 
 
-def _data() -> list[str]:
-    """The real sets there are: a run on drawn stand-ins is not one on photographs."""
-    folders = [root for _, root in images._roots() if root.is_dir()]
-    return sorted(
-        {
-            path.name
-            for root in folders
-            for path in root.iterdir()
-            if path.name.startswith(("MNIST", "FashionMNIST", "cats"))
-        }
-    )
-
-
-@cache
-def _code() -> str:
-    """Hash of the files that decide what a run gives."""
-    root = Path(__file__).parents[1]
-    files = sorted(
-        path for part in ("data", "models", "training") for path in (root / part).rglob("*.py")
-    )
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def _read(path: Path) -> Any:
+def _write(file: Path, result: Any) -> None:
     try:
-        return torch.load(path, weights_only=True)
-    except Exception as error:
-        raise RuntimeError(
-            f"{path} is not a whole checkpoint ({type(error).__name__}); delete it to start anew"
-        ) from error
-
-
-def _finished(path: Path | None, key: str) -> dict[int, Any]:
-    if not path or not path.exists():
-        return {}
-    content = _read(path)
-    if content["key"] != key:
-        print(f"{path.name} belongs to other settings; starting anew")
-        return {}
-    print(f"{path.name}: {len(content['done'])} runs were finished before")
-    return content["done"]
+        with replacing(file) as temporary:
+            torch.save(result, temporary)
+    except OSError as error:
+        print(f"{error}\n  Going on: this run is not kept for the next time.")

@@ -1,235 +1,187 @@
-"""Training a variational autoencoder: Adam on −ELBO (Kingma & Welling 2014, algorithm 1), one draw
-of z an image.
-
-python -m labkit weights vae_mnist       trains the supplied 2-D model anew and writes
-data/weights/vae_mnist.pt and .json
+"""Training models that reconstruct their input: variational autoencoders (Kingma & Welling 2014,
+algorithm 1, with Adam and one draw of z an image), plain autoencoders and inpainters.
 """
 
-import contextlib
-import copy
-import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit import weights
-from labkit.data.images import load
-from labkit.models.vae import ELBO, VAE, conv_vae, gaussian_vae, linear_vae
+from labkit.data.masks import random_masks
+from labkit.models.autoencoder import Inpainter
+from labkit.models.vae import VAETerms
 from labkit.profile import autocast
-from labkit.training.loop import Loop, batch_of
+from labkit.training.batches import Batches, due_at
+from labkit.training.loop import Loop, state_copy
 
-MODELS = {
-    "linear": linear_vae,
-    "conv": conv_vae,
-    "shallow": partial(linear_vae, hidden=(512, 256)),
-    "gaussian": gaussian_vae,
-}
-MODELS["shallow ELU"] = partial(linear_vae, hidden=(512, 256), activation=nn.ELU)
 WARM_UP = 200  # steps, or a tenth of a run shorter than ten times that
 
 
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """How `train_vae` and `train_autoencoder` train.
+
+    epochs: fractions allowed. decay: the learning rate's last value over its first one, 1 for a
+    constant rate; it falls exponentially, not as a cosine, because models are looked at on the way.
+    stages: epochs whose weights are kept besides those of the end; 0 is before training.
+    """
+
+    epochs: float
+    seed: int = 0
+    lr: float = 3e-3
+    batch_size: int = 128
+    decay: float = 0.03
+    stages: tuple[float, ...] = ()
+
+
 @dataclass
-class TrainedVAE:
-    """What `train_vae` leaves; `model` is in eval mode.
+class Trained:
+    """What training leaves; `model` is in eval mode.
 
-    history: a row an epoch: epoch; train (−ELBO in nats of training images) and test; the latter's
-    parts reconstruction and kl.
-    latents: epoch → μ of the test images (M, J); weights: epoch → state dict, for the epochs that
-    were asked for.
+    history: a row an epoch, and one at the end: step, epoch, and the scores of the trainer.
+    weights: epoch → state dict, for the stages and the end.
     """
 
-    model: VAE
+    model: nn.Module
     history: list[dict[str, Any]]
-    latents: dict[int, Tensor] = field(default_factory=dict)
-    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-
-
-def build(model: str, latent_dim: int) -> VAE:
-    """The VAE called `model`: "linear", "conv", "shallow" (of two linear layers), "shallow ELU", or
-    "gaussian" (shallow, a learned σ).
-    """
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(map(repr, MODELS))}, got {model!r}")
-    return MODELS[model](latent_dim)
-
-
-def learning_rate(step: int, steps: int, lr: float) -> float:
-    """Linear warm-up, and an exponential fall from `lr` to 3 % of it at the end.
-
-    Exponential, because labs look at the model on the way: a cosine would still be near its height
-    in the middle.
-    """
-    return lr * min(1.0, (step + 1) / min(WARM_UP, steps / 10)) * 0.03 ** (step / steps)
-
-
-@torch.inference_mode()
-def evaluate(vae: VAE, images: Tensor, seed: int = 0, batch_size: int = 1000) -> ELBO:
-    """The terms of −ELBO of uint8 images (N, 1, 28, 28) in nats, (N,) each, with one draw of z an
-    image, and μ (N, J); on the CPU.
-    """
-    device, noise, was_training = (
-        next(vae.parameters()).device,
-        torch.Generator().manual_seed(seed),
-        vae.training,
-    )
-    vae.eval()
-    parts = [vae(batch.to(device).float() / 255, noise) for batch in images.split(batch_size)]
-    vae.train(was_training)
-    return ELBO(*(torch.cat(term).cpu() for term in zip(*parts, strict=True)))
+    weights: dict[float, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def train_vae(
-    vae: VAE,
+    vae: nn.Module,
     images: Tensor,
     test: Tensor,
-    epochs: int,
-    seed: int = 0,
-    lr: float = 3e-3,
-    batch_size: int = 128,
-    snapshots: tuple[int, ...] | list[int] = (),
+    settings: ReconstructionSettings,
+    labels: tuple[Tensor, Tensor] | None = None,
     checkpoint: str | os.PathLike | None = None,
-    desc: str = "VAE",
-    show: bool = True,
-) -> TrainedVAE:
-    """Train on uint8 images (N, 1, 28, 28) on the device of `vae`; after each epoch score it on
-    `test` (M, …) and on M training images.
+) -> Trained:
+    """Train on −ELBO of uint8 images (N, C, H, W), on the device of `vae`.
 
-    snapshots: epochs whose weights are kept. Raises FloatingPointError if the loss is not finite,
-    ValueError for fewer images than a batch.
+    labels: of `images` and of `test`, for a conditional VAE. The history has, in nats an image,
+    −ELBO of training images ("train", as many as there are test images) and of test images
+    ("test"), and the latter's parts "reconstruction" and "kl". Raises ValueError as Batches does,
+    FloatingPointError if the loss is not finite.
     """
-    device, per_epoch = next(vae.parameters()).device, len(images) // batch_size
-    if per_epoch < 1:
-        raise ValueError(
-            f"a batch has {batch_size} images and there are {len(images)}; pass more images or a smaller batch_size"
-        )
-    images, test = images.to(device), test.to(device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
-    noise = torch.Generator().manual_seed(seed)
-    settings = dict(
-        n=len(images),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        lr=lr,
-        snapshots=list(snapshots),
-    )
-    loop = Loop(
-        epochs * per_epoch,
-        {"vae": vae, "optimizer": optimizer, "noise": noise},
-        checkpoint,
-        settings,
-        desc,
-        show,
-    )
-    vae.train()
-    for step in loop:
-        epoch, k = divmod(step, per_epoch)
-        x = images[batch_of(step, len(images), batch_size, seed).to(device)].float() / 255
-        optimizer.param_groups[0]["lr"] = learning_rate(step, loop.steps, lr)
+    labels, test_labels = labels or (None, None)
+
+    def loss(x: Tensor, y: Tensor | None, noise: torch.Generator) -> Tensor:
+        return (vae(x, noise) if y is None else vae(x, y, noise)).negative_elbo.mean()
+
+    def score() -> dict[str, float]:
+        some = slice(len(test))
+        seen = evaluate(vae, images[some], None if labels is None else labels[some])
+        terms = evaluate(vae, test, test_labels)
+        named = dict(train=seen.negative_elbo, test=terms.negative_elbo)
+        named |= dict(reconstruction=terms.reconstruction, kl=terms.kl)
+        return {name: value.mean().item() for name, value in named.items()}
+
+    return _train(vae, images, labels, settings, loss, score, checkpoint)
+
+
+def train_autoencoder(
+    model: nn.Module,
+    images: Tensor,
+    test: Tensor,
+    settings: ReconstructionSettings,
+    checkpoint: str | os.PathLike | None = None,
+) -> Trained:
+    """Train on the mean squared error of uint8 images; an Inpainter gets a random mask an image.
+
+    The history has the error of as many training images ("train") and of the test images ("test"),
+    pixels in [0, 1]. Raises what `train_vae` does.
+    """
+
+    def loss(x: Tensor, y: None, noise: torch.Generator) -> Tensor:
+        return F.mse_loss(_reconstruct(model, x, noise), x)
+
+    def score() -> dict[str, float]:
+        parts = dict(train=images[: len(test)], test=test)
+        return {name: mean_squared_error(model, part) for name, part in parts.items()}
+
+    return _train(model, images, None, settings, loss, score, checkpoint)
+
+
+def learning_rate(step: int, steps: int, settings: ReconstructionSettings) -> float:
+    """A linear warm-up, then an exponential fall to lr · decay at the end."""
+    warm_up = min(1.0, (step + 1) / min(WARM_UP, steps / 10))
+    return settings.lr * warm_up * settings.decay ** (step / steps)
+
+
+@torch.inference_mode()
+def evaluate(
+    vae: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    batch_size: int = 1000,
+) -> VAETerms:
+    """The terms of −ELBO of uint8 images, one draw of z each, on the CPU; in eval mode."""
+    device, was_training = next(vae.parameters()).device, vae.training
+    noise, terms = torch.Generator().manual_seed(seed), []
+    vae.eval()
+    for k in range(0, len(images), batch_size):
+        x = images[k : k + batch_size].to(device).float() / 255
+        given = () if labels is None else (labels[k : k + batch_size].to(device),)
         with autocast(device):
-            loss = vae(x, noise).negative.mean()  # −ELBO, averaged over the batch
+            terms.append(vae(x, *given, noise))
+    vae.train(was_training)
+    return VAETerms(*(torch.cat(term).cpu() for term in zip(*terms, strict=True)))
+
+
+@torch.inference_mode()
+def mean_squared_error(model: nn.Module, images: Tensor, seed: int = 0) -> float:
+    """Error of reconstructed uint8 images, pixels in [0, 1]; the same masks at every call."""
+    device, noise, total = next(model.parameters()).device, torch.Generator().manual_seed(seed), 0.0
+    for part in images.split(250):
+        x = part.to(device).float() / 255
+        with autocast(device):
+            total += F.mse_loss(_reconstruct(model, x, noise), x).item() * len(part)
+    return total / len(images)
+
+
+def _reconstruct(model: nn.Module, x: Tensor, noise: torch.Generator) -> Tensor:
+    masked = isinstance(model, Inpainter)
+    return model(x, random_masks(len(x), noise).to(x)) if masked else model(x)
+
+
+def _train(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    settings: ReconstructionSettings,
+    loss_of: Callable[[Tensor, Tensor | None, torch.Generator], Tensor],
+    score: Callable[[], dict[str, float]],
+    checkpoint: str | os.PathLike | None,
+) -> Trained:
+    """Adam on `loss_of` images in [0, 1], labels and noise; a row of `score` after each epoch."""
+    device, s = next(model.parameters()).device, settings
+    batches = Batches(images, s.batch_size, s.seed, labels, device)
+    steps = batches.steps(s.epochs)
+    due = due_at((*s.stages, s.epochs), batches.per_epoch, steps)
+    optimizer = torch.optim.Adam(model.parameters(), lr=s.lr, fused=True)
+    noise = torch.Generator().manual_seed(s.seed)
+    state = {"model": model, "optimizer": optimizer, "noise": noise}
+    loop = Loop(steps, state, checkpoint, (s, images, labels), type(model).__name__)
+    if loop.step == 0 and 0 in due:
+        loop.snapshots[0] = [due[0], state_copy(model)]
+    model.train()
+    for step in loop:
+        x, y = batches(step)
+        optimizer.param_groups[0]["lr"] = learning_rate(step, steps, s)
+        with autocast(device):
+            loss = loss_of(x.float() / 255, y, noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if not loss.isfinite():
             loop.log(loss=loss.item())  # which stops with advice
-        if k + 1 == per_epoch:
-            with autocast(device):
-                scores, train = evaluate(vae, test), evaluate(vae, images[: len(test)])
-            means = {name: getattr(scores, name).mean().item() for name in ("reconstruction", "kl")}
-            loop.log(
-                epoch=epoch + 1,
-                train=train.negative.mean().item(),
-                test=scores.negative.mean().item(),
-                **means,
-            )
-            kept = (
-                {k: v.cpu().clone() for k, v in vae.state_dict().items()}
-                if epoch + 1 in snapshots
-                else {}
-            )
-            loop.snapshot({"epoch": epoch + 1, "mu": scores.mu.clone(), "weights": kept})
-    kept = loop.snapshots.values()
-    latents, states = (
-        {s["epoch"]: s[part] for s in kept if len(s[part])} for part in ("mu", "weights")
-    )
-    return TrainedVAE(vae.eval(), loop.history, latents, states)
-
-
-def train(
-    data: str = "mnist",
-    size: list[int] | None = None,
-    model: str = "linear",
-    latent_dim: int = 2,
-    epochs: int = 30,
-    seed: int = 0,
-    device: str = "cpu",
-    show: bool = False,
-    **settings: Any,
-) -> dict[str, Any]:
-    """Load the set `data` (the first `size` of its train and test images), build a VAE and train
-    it: for `sweep`, one process a model.
-
-    settings: as `train_vae` takes them; every epoch in `snapshots` and the last one leave their
-    weights. Returns TrainedVAE's "history", "latents" and "weights".
-    """
-    with contextlib.redirect_stdout(
-        io.StringIO()
-    ):  # the notebook has said where its images come from
-        images = load(data, tuple(size) if size else None, download=False)
-    snapshots = sorted({*settings.pop("snapshots", ()), epochs})
-    vae = build_seeded(model, latent_dim, seed).to(device)
-    run = train_vae(
-        vae,
-        images.train,
-        images.test,
-        epochs,
-        seed,
-        snapshots=snapshots,
-        desc=f"{model} VAE",
-        show=show,
-        **settings,
-    )
-    return {"history": run.history, "latents": run.latents, "weights": run.weights}
-
-
-def build_seeded(model: str, latent_dim: int, seed: int) -> VAE:
-    """`build` with its first weights drawn by `seed`; leaves the caller's generator alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build(model, latent_dim)
-
-
-def make_vae(name: str, seed: int = 0, epochs: int = 30) -> dict[str, float]:
-    """Train the 2-D linear VAE of the set `name`, "mnist" or "fashion", on real images and ship it;
-    returns what was measured.
-
-    The weights are rounded to float16, which halves the file; the measurement is of the rounded
-    ones.
-    """
-    images = load(name)
-    if images.is_stand_in:
-        raise FileNotFoundError(
-            f"the real {images.title} is needed; set LABKIT_DATA to a folder that holds it"
-        )
-    vae = train_vae(
-        build_seeded("linear", 2, seed), images.train, images.test, epochs, seed, desc=f"vae_{name}"
-    ).model
-    rounded = copy.deepcopy(vae).half()
-    vae.load_state_dict(rounded.state_dict())
-    measured = {"test_negative_elbo": evaluate(vae, images.test).negative.mean().item()}
-    command = f"python -m labkit weights vae_{name}"
-    weights.save(
-        f"vae_{name}",
-        rounded,
-        data=images.title,
-        seed=seed,
-        command=command,
-        measured=measured,
-        epochs=epochs,
-    )
-    return measured
+        if (step + 1) % batches.per_epoch == 0 or step + 1 == steps:
+            loop.log(epoch=(step + 1) / batches.per_epoch, **score())
+        if step + 1 in due:
+            loop.snapshot([due[step + 1], state_copy(model)])
+    kept = {epoch: weights for epochs, weights in loop.snapshots.values() for epoch in epochs}
+    return Trained(model.eval(), loop.history, kept)

@@ -1,0 +1,132 @@
+"""Study 04: GANs, VAEs and hybrids of both under one metric."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from labkit.data.images import DataKey
+from labkit.models.gan import Discriminator, Generator
+from labkit.models.hybrid import VAEGAN, TwoStage
+from labkit.models.images import encode
+from labkit.models.vae import VAE, GaussianVAE, linear_vae
+from labkit.studies import gan_stages
+from labkit.studies.common import seeded, timed, with_weights
+from labkit.training.gan import TrainedGAN, train_gan
+from labkit.training.hybrid import VAEGANSettings, fit_mixture, train_vaegan
+from labkit.training.vae import ReconstructionSettings, Trained, train_vae
+
+
+class Family(Protocol):
+    """A kind of model: its name in tables, its networks, and how a run trains them."""
+
+    name: str
+
+    def networks(self, latent_dim: int) -> tuple[nn.Module, ...]:
+        """The model, and its opponent if it has one."""
+
+    def train(self, run: "Run", networks: tuple, parts: tuple[Tensor, Tensor]) -> Any:
+        """Train on (training, test) images for the epochs of the run."""
+
+
+@dataclass(frozen=True)
+class GAN:
+    """The kit's DCGAN, by lab 02's recipe."""
+
+    base: int = 16
+    name: str = "GAN"
+
+    def networks(self, latent_dim: int) -> tuple[Generator, Discriminator]:
+        return Generator(latent_dim, self.base), Discriminator(self.base)
+
+    def train(self, run: "Run", networks: tuple, parts: tuple[Tensor, Tensor]) -> TrainedGAN:
+        settings = _for(run, gan_stages.OURS.settings)
+        return train_gan(*networks, parts[0], settings, checkpoint=run.checkpoint)
+
+
+@dataclass(frozen=True)
+class VAEGANFamily:
+    """The VAE-GAN of Larsen et al. 2016."""
+
+    base: int = 16
+    settings: VAEGANSettings = field(default_factory=VAEGANSettings)
+    name: str = "VAE-GAN"
+
+    def networks(self, latent_dim: int) -> tuple[VAEGAN, Discriminator]:
+        return VAEGAN(latent_dim, self.base), Discriminator(self.base)
+
+    def train(self, run: "Run", networks: tuple, parts: tuple[Tensor, Tensor]) -> TrainedGAN:
+        settings = replace(self.settings, game=_for(run, self.settings.game))
+        return train_vaegan(*networks, parts[0], settings, run.checkpoint)
+
+
+def shallow_vae(latent_dim: int) -> VAE:
+    """A VAE of two linear layers on each side, Bernoulli pixels."""
+    return linear_vae(latent_dim, (512, 256))
+
+
+def gaussian_vae(latent_dim: int) -> VAE:
+    """The same with Gaussian pixels and one learned σ."""
+    return linear_vae(latent_dim, (512, 256), family=GaussianVAE)
+
+
+@dataclass(frozen=True)
+class VAEFamily:
+    """A VAE; build: latent_dim → the model."""
+
+    build: Callable[[int], VAE] = shallow_vae
+    name: str = "VAE"
+
+    def networks(self, latent_dim: int) -> tuple[VAE]:
+        return (self.build(latent_dim),)
+
+    def train(self, run: "Run", networks: tuple, parts: tuple[Tensor, Tensor]) -> Trained:
+        settings = _for(run, ReconstructionSettings(1))
+        return train_vae(*networks, *parts, settings, checkpoint=run.checkpoint)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model of the study. stages: epochs whose weights are kept besides the last."""
+
+    family: Family
+    data: DataKey
+    epochs: float
+    latent_dim: int
+    seed: int = 0
+    stages: tuple[float, ...] = ()
+    device: str = "cpu"
+    checkpoint: str | None = field(default=None, compare=False)
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks as they are before training."""
+        return seeded(lambda: self.family.networks(self.latent_dim), self.seed)
+
+    def model(self, found: dict[str, Any], epoch: float | None = None) -> nn.Module:
+        """The trained model of what `run` found, at the end or at a stage."""
+        weights = found["weights"][self.epochs if epoch is None else epoch]
+        return with_weights(self.networks()[0], weights)
+
+    def discriminator(self, found: dict[str, Any]) -> Discriminator:
+        """The opponent of a GAN at the end of its training."""
+        return with_weights(self.networks()[1], found["discriminator"])
+
+
+def run(setting: Run) -> dict[str, Any]:
+    """Train one model. Returns seconds, history, weights and, of a GAN, "discriminator"."""
+    images = setting.data.load()
+    networks = tuple(network.to(setting.device) for network in setting.networks())
+    parts = (images.train, images.test)
+    return timed(lambda: setting.family.train(setting, networks, parts))
+
+
+def second_stage(model: nn.Module, images: Tensor, components: int, seed: int = 0) -> TwoStage:
+    """The model with a mixture of Gaussians fitted to its codes of uint8 images."""
+    with torch.random.fork_rng():
+        return TwoStage(model, fit_mixture(encode(model, images, seed=seed), components, seed))
+
+
+def _for(run: Run, settings: Any) -> Any:
+    return replace(settings, epochs=run.epochs, seed=run.seed, stages=run.stages)

@@ -1,0 +1,79 @@
+"""Study 03: what a VAE with a two-dimensional code learns, epoch by epoch."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from labkit import weights
+from labkit.data.images import DataKey, load
+from labkit.models.images import encode
+from labkit.models.vae import VAE, linear_vae
+from labkit.studies.common import seeded, timed, with_weights
+from labkit.training.vae import ReconstructionSettings, evaluate, train_vae
+
+
+@dataclass(frozen=True)
+class Run:
+    """One VAE. build: latent_dim → the model. stages: epochs that are kept besides the last."""
+
+    data: DataKey
+    epochs: float
+    build: Callable[[int], VAE] = linear_vae
+    latent_dim: int = 2
+    seed: int = 0
+    lr: float = 3e-3
+    batch_size: int = 128
+    stages: tuple[float, ...] = ()
+    device: str = "cpu"
+    checkpoint: str | None = field(default=None, compare=False)
+
+    def model(self) -> VAE:
+        """The VAE as it is before training."""
+        return seeded(lambda: self.build(self.latent_dim), self.seed)
+
+    def trained(self, found: dict[str, Any], epoch: float | None = None) -> VAE:
+        """The trained VAE of what `run` found, at the end or at a stage."""
+        return with_weights(self.model(), found["weights"][self.epochs if epoch is None else epoch])
+
+
+def run(setting: Run) -> dict[str, Any]:
+    """Train one VAE. Returns seconds, history, weights, "latents": epoch → μ of the test images."""
+    images = setting.data.load()
+    plan = ReconstructionSettings(
+        setting.epochs, setting.seed, setting.lr, setting.batch_size, stages=setting.stages
+    )
+    model, parts = setting.model().to(setting.device), (images.train, images.test)
+    found = timed(lambda: train_vae(model, *parts, plan, checkpoint=setting.checkpoint))
+    found["latents"] = {
+        epoch: encode(setting.trained(found, epoch), images.test) for epoch in found["weights"]
+    }
+    return found
+
+
+def make(name: str, epochs: int = 30, seed: int = 0) -> dict[str, float]:
+    """Train the 2-D linear VAE on the real images `name` and write its weights.
+
+    They are rounded to float16, which halves the file; what is measured is the rounded model.
+    """
+    images = load(name).require_published()
+    plan = ReconstructionSettings(epochs, seed)
+    model = seeded(linear_vae, seed)
+    vae = train_vae(model, images.train, images.test, plan).model
+    rounded = copy.deepcopy(vae).half()
+    vae.load_state_dict(rounded.state_dict())
+    measured = {"test_negative_elbo": evaluate(vae, images.test).negative_elbo.mean().item()}
+    weights.save(
+        f"vae_{name}",
+        rounded,
+        data=images.title,
+        seed=seed,
+        epochs=epochs,
+        command=f"python -m labkit weights vae_{name}",
+        measured=measured,
+    )
+    return measured
+
+
+WEIGHTS = {f"vae_{name}": partial(make, name) for name in ("mnist", "fashion")}
