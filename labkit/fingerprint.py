@@ -15,18 +15,19 @@ from torch import Tensor, nn
 def fingerprint(*facts: Any, **named: Any) -> str:
     """16 hexadecimal digits that change when a fact, or the version of torch, does.
 
-    Facts: numbers, strings, None, paths, lists, tuples, dicts, sets, dataclasses, tensors (by their
-    content), functions and classes (those written in a notebook by their code, the kit's by their
-    name), modules (by their structure, not their weights). Raises TypeError for anything else.
+    Facts: numbers, strings, None, paths, lists, tuples, dicts, sets, dataclasses (by the fields
+    that compare), tensors (by their content), functions and classes (those written in a notebook by
+    their code, the kit's by their name), modules (by their structure, not their weights). Raises
+    TypeError for anything else.
     """
     plain = json.dumps(
         [torch.__version__, _plain(facts), _plain(named)], sort_keys=True, ensure_ascii=False
     )
-    return hashlib.sha256(plain.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(plain.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def content(tensor: Tensor) -> str:
-    """A hash of a tensor's type, shape and values."""
+    """16 hexadecimal digits that change when a tensor's type, shape or values do."""
     tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     digest.update(tensor.flatten().view(torch.uint8).numpy().data)
@@ -43,7 +44,8 @@ def _plain(fact: Any) -> Any:
     if isinstance(fact, dict):
         return {"dict": sorted(([_plain(k), _plain(v)] for k, v in fact.items()), key=repr)}
     if dataclasses.is_dataclass(fact) and not isinstance(fact, type):
-        fields = {f.name: _plain(getattr(fact, f.name)) for f in dataclasses.fields(fact)}
+        fields = [f.name for f in dataclasses.fields(fact) if f.compare]  # what makes it equal
+        fields = {name: _plain(getattr(fact, name)) for name in fields}
         return {type(fact).__qualname__: fields}
     if isinstance(fact, list | tuple):
         return [_plain(part) for part in fact]
