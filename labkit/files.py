@@ -1,7 +1,10 @@
-"""Writing files so that a classifier sees the old one or the whole new one, never a part."""
+"""Files and where they come from: whole or not at all, readable or named, online or not."""
 
 import os
 import tempfile
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary file beside `path` to write into; it takes the name `path` when the block ends
-    well and vanishes when it does not.
+    """A temporary file that replaces `path` when the block ends well, and is deleted otherwise.
 
-    Makes the folder. Raises OSError naming the file and the remedy if it cannot be written.
+    Whoever reads `path` sees the old file or the whole new one. Makes the folder. Raises OSError
+    naming the file and the remedy if it cannot be written.
     """
     path = Path(path)
     temporary = None
@@ -26,8 +29,49 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         raise OSError(
-            f"cannot write {path}: {error}. Free some space, or choose a folder that you may write to"
+            f"cannot write {path}: {error}. Free some space, or choose a folder you may write to"
         ) from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Adds the remedy to a PermissionError from inside the block."""
+    try:
+        yield
+    except PermissionError as error:
+        raise PermissionError(
+            f"{error.filename} may not be read by this user; allow it, e.g. with chmod u+rX, and"
+            " likewise the folders above it"
+        ) from error
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder; raises PermissionError if that cannot be told."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def online(url: str, seconds: float = 3.0) -> bool:
+    """Whether a server answers in time, name look-up and the system's proxies included."""
+    answered = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=seconds).close()
+        except urllib.error.HTTPError:
+            pass  # it answered
+        except (OSError, ValueError):
+            return
+        answered.append(True)
+
+    thread = threading.Thread(target=ask, daemon=True)  # a name look-up has no time-out of its own
+    thread.start()
+    thread.join(seconds)
+    return bool(answered)

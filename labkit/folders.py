@@ -1,17 +1,14 @@
-"""Where things are: the one module that knows the repository's folders and the variables that
-move them.
-"""
+"""Where things are: the only module that knows the repository's folders and LABKIT_ variables."""
 
 import os
 from pathlib import Path
 
 _CODE = Path(__file__).resolve().parent
+LAYOUT = "MNIST/raw/…, FashionMNIST/raw/…, and cats/ or cats.tar"
 
 
 def repository() -> Path:
-    """The clone that labkit was imported from; the working directory where it was installed
-    without one, as on Colab.
-    """
+    """The clone that labkit was imported from, or the working directory (on Colab)."""
     return _CODE.parent if (_CODE.parent / "notebooks").is_dir() else Path.cwd()
 
 
@@ -23,7 +20,7 @@ def data() -> Path:
 def weights() -> Path:
     """data/weights/ of the repository, or the copy inside an installed labkit."""
     installed = _CODE / "shipped"
-    return installed if installed.is_dir() else data() / "weights"
+    return installed if installed.is_dir() else repository() / "data" / "weights"
 
 
 def results(profile: str) -> Path:
@@ -34,13 +31,13 @@ def results(profile: str) -> Path:
 def named(variable: str) -> Path | None:
     """The absolute folder that an environment variable names, or None if it is not set.
 
-    `~` is the home folder. A relative path counts from the working directory if it is there, else
-    from the repository, for a notebook runs in notebooks/ while its reader types at the top.
+    `~` is the home folder. A relative path counts from the working directory if it exists there,
+    else from the repository: notebooks run in notebooks/, but commands are typed at the top.
     """
     given = os.environ.get(variable, "").strip()
     if not given:
         return None
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     here = Path.cwd() / path
     return here if path.is_absolute() or here.exists() else repository() / path
 
@@ -48,12 +45,21 @@ def named(variable: str) -> Path | None:
 def image_folders() -> list[tuple[str, Path]]:
     """(name, folder) of each place on this disk that may hold images, the preferred one first.
 
-    Raises FileNotFoundError for a LABKIT_DATA that is no folder.
+    Raises FileNotFoundError if LABKIT_DATA is not a folder, and ValueError if it is the folder of
+    a single set and not the one above it.
     """
     given = named("LABKIT_DATA")
     if given and not given.is_dir():
         raise FileNotFoundError(
             f"LABKIT_DATA={os.environ['LABKIT_DATA']} is not a folder ({given}); set it to one that"
-            " holds MNIST/raw/…, FashionMNIST/raw/… or cats/, or unset it"
+            f" holds {LAYOUT}, or unset it"
+        )
+    raw = given and next((f for f in (given, given / "raw") if any(f.glob("*-idx?-ubyte*"))), None)
+    if raw:
+        above = (given.parent, given.parent.parent)
+        top = next((folder for folder in above if any(folder.glob("*MNIST/raw"))), None)
+        raise ValueError(
+            f"LABKIT_DATA={given} has its IDX files in {raw}, expected in MNIST/raw or"
+            f" FashionMNIST/raw below it; {f'set it to {top}' if top else 'move them there'}"
         )
     return [("LABKIT_DATA", given)] * bool(given) + [("data folder", data())]

@@ -1,5 +1,4 @@
-"""How large a run is: smoke (seconds, for tests), cpu (minutes on two cores), full (the reports'
-own settings or better).
+"""How large a run is: smoke (seconds, for tests), cpu (minutes on two cores), full (the reports').
 
 The environment variable LABKIT_PROFILE chooses; without it `full` where there is a GPU, `cpu`
 elsewhere, and `smoke` under pytest.
@@ -17,14 +16,12 @@ def profile() -> str:
     """The profile of this run. Raises ValueError for a LABKIT_PROFILE that is none of the three."""
     name = os.environ.get("LABKIT_PROFILE")
     if not name:
-        if (
-            "PYTEST_VERSION" in os.environ
-        ):  # pytest sets it, and the kernels that nbval starts inherit it
+        if "PYTEST_VERSION" in os.environ:  # set by pytest; the kernels of nbval inherit it
             return "smoke"
         return "full" if _accelerator() != "cpu" else "cpu"
     if name not in PROFILES:
         raise ValueError(
-            f"LABKIT_PROFILE={name!r} is not a profile; set it to 'smoke', 'cpu' or 'full', or unset it"
+            f"LABKIT_PROFILE={name!r} is no profile; set it to 'smoke', 'cpu' or 'full', or unset it"
         )
     return name
 
@@ -35,9 +32,7 @@ def pick(*, smoke: T, cpu: T, full: T) -> T:
 
 
 def device():
-    """The torch.device to compute on: CUDA or MPS in `full` where there is one, the CPU otherwise
-    (same numbers everywhere).
-    """
+    """The torch.device to compute on: in `full` CUDA or MPS where there is one, else the CPU."""
     import torch
 
     return torch.device(_accelerator() if profile() == "full" else "cpu")
@@ -46,19 +41,13 @@ def device():
 def _accelerator() -> str:
     import torch
 
-    return (
-        "cuda"
-        if torch.cuda.is_available()
-        else "mps"
-        if torch.backends.mps.is_available()
-        else "cpu"
-    )
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators. The one place in labkit that touches
-    them.
-    """
+    """Seed the global generators of Python, NumPy and torch; nothing else in labkit does so."""
     import numpy as np
     import torch
 
@@ -68,12 +57,10 @@ def seed_everything(seed: int) -> None:
 
 
 def autocast(device):
-    """A context: matrix products and convolutions in bfloat16 where `device` has instructions for
-    it, else nothing changes.
+    """A context in which `device` multiplies in bfloat16 if it has instructions for it.
 
-    On a processor without them bfloat16 is emulated, and slower than float32. Asked of the
-    processor, not timed: the same machine always answers the same, so a run can be repeated to the
-    last digit.
+    Elsewhere the context changes nothing, for emulated bfloat16 is slower than float32. The
+    processor is asked and not timed: the same machine always decides alike, so that runs repeat.
     """
     import torch
 
@@ -81,9 +68,7 @@ def autocast(device):
     if device.type == "cuda":
         helps = torch.cuda.is_bf16_supported()
     else:
-        checks = [
-            getattr(torch.cpu, name, None)
-            for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        ]
+        names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        checks = [getattr(torch.cpu, name, None) for name in names]
         helps = device.type == "cpu" and any(check() for check in checks if check)
     return torch.autocast(device.type if helps else "cpu", torch.bfloat16, enabled=helps)

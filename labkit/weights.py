@@ -1,78 +1,77 @@
-"""Small trained weights that come with the kit, so that a slider works seconds after opening a lab.
+"""The small trained networks that are supplied with the kit.
 
 Beside `<name>.pt`, a plain state dict, lies `<name>.json`: data, seed, the command that made it,
-what was measured, the sha256 of the .pt.
+what was measured, and the sha256 of the .pt.
 """
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from labkit.data.images import home
-from labkit.files import replacing
+from labkit import folders
+from labkit.files import readable, replacing
 
 
-def folder() -> Path:
-    """data/weights/ of the repository, or the copy inside an installed labkit (Colab)."""
-    installed = Path(__file__).parent / "shipped"
-    return installed if installed.is_dir() else home() / "weights"
-
-
+@readable()
 def load(name: str, model: nn.Module) -> dict[str, Any]:
-    """Put the weights `name` into `model`, in eval mode; returns the facts about them, "sha256" and
-    "file" among them.
+    """Put the weights `name` into `model`, in eval mode; returns what is known of them.
 
-    Raises FileNotFoundError if there are none, and ValueError, naming the file, if they are not the
-    ones that the facts describe or do not fit the model.
+    That is the content of <name>.json, and "file". Raises FileNotFoundError if there are none, and
+    ValueError, naming the file, if they are not the ones described there or do not fit the model.
     """
-    path = folder() / f"{name}.pt"
-    remedy = (
-        f"get the file again from the repository, or make it anew: python -m labkit weights {name}"
-    )
-    for part in (path, path.with_suffix(".json")):
+    path = folders.weights() / f"{name}.pt"
+    facts_path = path.with_suffix(".json")
+    remedy = f"get it again from the repository, or make it anew: python -m labkit weights {name}"
+    for part in (path, facts_path):
         if not part.is_file():
             raise FileNotFoundError(f"{part} is missing; {remedy}")
     try:
-        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        facts = json.loads(facts_path.read_text(encoding="utf-8"))
         expected = facts["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path.with_suffix('.json')} is not a record of weights ({error!r}); {remedy}"
-        ) from error
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+        raise ValueError(f"{facts_path} is no record of weights ({error!r}); {remedy}") from error
+    found = _sha256(path)
     if found != expected:
+        raise ValueError(f"{path} has the sha256 {found[:12]}…, expected {expected:.12}…; {remedy}")
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        theirs = {key: tuple(value.shape) for key, value in state.items()}
+    except Exception as error:  # torch's own text advises weights_only=False, which runs such code
         raise ValueError(
-            f"{path} has the sha256 {found[:12]}…, expected {expected[:12]}…; {remedy}"
-        )
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    theirs, ours = ({k: tuple(v.shape) for k, v in s.items()} for s in (state, model.state_dict()))
+            f"{path} is damaged or holds something other than tensors ({type(error).__name__}). Do"
+            f" not load it in any other way: it could run a program on this machine; {remedy}"
+        ) from None
+    ours = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if theirs != ours:
-        name_of_difference = next(k for k in [*theirs, *ours] if theirs.get(k) != ours.get(k))
+        key = next(key for key in [*theirs, *ours] if theirs.get(key) != ours.get(key))
         raise ValueError(
-            f"{path} does not fit the model: {name_of_difference} is {theirs.get(name_of_difference)}, "
-            f"expected {ours.get(name_of_difference)}; build the model as {name} was built, or {remedy}"
+            f"{path} does not fit the model: {key} is {theirs.get(key)}, expected {ours.get(key)};"
+            f" build the model as {name} was built, or {remedy}"
         )
     model.load_state_dict(state)
     model.eval()
     return {**facts, "file": path.name}
 
 
-def save(name: str, model: nn.Module, **facts: Any) -> Path:
-    """Write the weights of `model` and the facts about them; returns the path of the weights."""
-    path = folder() / f"{name}.pt"
+def save(name: str, model: nn.Module, *, replace: bool = True, **facts: Any) -> None:
+    """Write the weights of `model` and what is known of them into data/weights/.
+
+    Raises FileExistsError if there are weights of that name and `replace` is False, and OSError if
+    they cannot be written.
+    """
+    path = folders.weights() / f"{name}.pt"
+    if path.exists() and not replace:
+        raise FileExistsError(f"{path} is there already; move it away, or ask to replace it")
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with replacing(path) as temporary:
         torch.save(state, temporary)
-    facts = {
-        "name": name,
-        **facts,
-        "torch": torch.__version__,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
+    facts = {"name": name, **facts, "torch": torch.__version__, "sha256": _sha256(path)}
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return path
+
+
+def _sha256(path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

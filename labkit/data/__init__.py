@@ -1,5 +1,5 @@
-"""Images, palindromes and their built-in stand-ins."""
+"""Images, palindromes and sums for the labs, and the built-in stand-ins for images."""
 
-from labkit.data.images import ImageSet, load
+from labkit.data.images import DataKey, ImageSet, load
 
-__all__ = ["ImageSet", "load"]
+__all__ = ["DataKey", "ImageSet", "load"]

@@ -1,13 +1,14 @@
-"""The image sets of the labs, from whichever rung of a ladder holds them.
+"""The images of the labs: MNIST, Fashion-MNIST and cats, from the first place that has them.
 
     1. the folder that LABKIT_DATA names     2. the kit's data/ folder     3. torchvision's download
-    4. the built-in stand-in
+    4. the built-in stand-ins, drawn by labkit.data.synthetic
 
 Folders have torchvision's layout (MNIST/raw/train-images-idx3-ubyte, FashionMNIST/raw/…); cats are
-a folder `cats/` or an archive of one. A missing set means the next rung; a broken one is an error,
-for silently using something else would make every number a lie.
+a folder cats/ or an archive of one. A set that is missing is looked for in the next place. A set
+that is broken is an error: results on other images must not pass for results on these.
 """
 
+import functools
 import hashlib
 import io
 import os
@@ -15,48 +16,84 @@ import shutil
 import socket
 import struct
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
 
+from labkit import files, folders
 from labkit.data import photos, synthetic
-from labkit.files import replacing
+from labkit.fingerprint import content, fingerprint
 
 STAND_IN = "built-in stand-in"
+UNPUBLISHED = ", not the published files"
 DIGITS = [str(d) for d in range(10)]
-GARMENTS = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-]
-# name → (title, torchvision class, class names, stand-in generator, its default sizes)
-SETS: dict[str, tuple[str, str | None, list[str], Callable, tuple[int, int]]] = {
-    "mnist": ("MNIST", "MNIST", DIGITS, synthetic.digits, (60_000, 10_000)),
-    "fashion": ("Fashion-MNIST", "FashionMNIST", GARMENTS, synthetic.garments, (60_000, 10_000)),
-    "cats": ("Cats", None, ["cat"], synthetic.cat_faces, (9_000, 1_000)),
+GARMENTS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker"]
+GARMENTS += ["Bag", "Ankle boot"]
+FILES = (  # of an IDX set; the order of an ImageSet's tensors
+    "train-images-idx3-ubyte",
+    "t10k-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+PUBLISHED = {  # the sha256 of the FILES that torchvision downloads, unpacked: its first 16 digits
+    "mnist": ("ba891046e6505d7a", "0fa7898d509279e4", "65a50cbbf4e906d7", "ff7bcfd416de3373"),
+    "fashion": ("9fff5efa9144debe", "64171f26c6962db1", "7cd88f551e935100", "59df6c6ad638dc43"),
+}
+
+
+class Known(NamedTuple):
+    """What is known of a data set before any of its files is read."""
+
+    title: str
+    folder: str | None  # of the IDX files, also torchvision's name; None for photographs
+    classes: list[str]
+    draw: Callable  # the stand-in: draw(n, seed)
+    full: tuple[int, int] = (60_000, 10_000)  # training and test images of the stand-in
+
+
+SETS = {
+    "mnist": Known("MNIST", "MNIST", DIGITS, synthetic.digits),
+    "fashion": Known("Fashion-MNIST", "FashionMNIST", GARMENTS, synthetic.garments),
+    "cats": Known("Cats", None, ["cat"], synthetic.cat_faces, (9_000, 1_000)),
 }
 
 
 @dataclass(frozen=True)
+class DataKey:
+    """Which images an experiment used, and where they were found; for settings and records.
+
+    size: (train, test) images; content: a hash of all images and labels. Two keys are equal if the
+    images are, wherever they were found.
+    """
+
+    name: str
+    size: tuple[int, int]
+    source: str = field(compare=False)
+    content: str
+
+    def load(self) -> "ImageSet":
+        """The same images again, printing nothing; kept in memory for the next call.
+
+        Raises ValueError if the images found now are others, and what labkit.data.load raises.
+        """
+        return _load_again(self)
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """One data set: uint8 images (N, C, H, W) and int64 labels (N,), split into train and test.
 
-    source: the rung that the images came from; factors: for stand-ins, {"train": {name: (N,)},
-    "test": …}, the values they were drawn with.
+    source: where the images were found; factors: for stand-ins {"train": {name: (N,)}, "test": …},
+    the values that the images were drawn with.
     """
 
     name: str
@@ -74,198 +111,220 @@ class ImageSet:
         return self.source == STAND_IN
 
     @property
+    def is_published(self) -> bool:
+        """Real images, and not known to differ from the published files (cats have none)."""
+        return not self.is_stand_in and not self.source.endswith(UNPUBLISHED)
+
+    @property
     def provenance(self) -> str:
-        """For records: name and rung, e.g. "mnist (LABKIT_DATA)"."""
+        """Name and source for records, e.g. "mnist (LABKIT_DATA)"."""
         return f"{self.name} ({self.source})"
+
+    @functools.cached_property
+    def key(self) -> DataKey:
+        """The name, size and content of these images; the hash takes up to half a second."""
+        parts = map(content, (self.train, self.test, self.train_labels, self.test_labels))
+        digest = hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+        return DataKey(self.name, (len(self.train), len(self.test)), self.source, digest)
+
+    def require_published(self) -> None:
+        """Raises ValueError if weights made from these images must not be supplied with the kit."""
+        if not self.is_published:
+            title, folder = SETS[self.name].title, SETS[self.name].folder
+            raise ValueError(
+                f"the real {title} images are needed, these are from: {self.source}. Set"
+                f" LABKIT_DATA to a folder that has {_layout(folder)}"
+            )
 
 
 def load(name: str, size: tuple[int, int] | None = None, download: bool = True) -> ImageSet:
-    """The set `name`: "mnist", "fashion" or "cats"; prints which rung it came from.
+    """The set "mnist", "fashion" or "cats"; prints where it was found.
 
-    size: take only the first (train, test) images. download: whether the third rung may be tried.
-    Raises ValueError for an unknown name or a broken file, FileNotFoundError for a LABKIT_DATA or a
-    set that is not all there.
+    size: take only the first (train, test) images. download: whether it may be tried. Raises
+    ValueError for an unknown name, a bad size or a broken file, FileNotFoundError for a set that is
+    not all there or a LABKIT_DATA that is no folder, PermissionError for a file that may not be
+    read.
     """
-    if name not in SETS:
-        raise ValueError(
-            f"there is no data set {name!r}; choose one of {', '.join(map(repr, SETS))}"
-        )
-    title, torchvision_class, *_ = SETS[name]
-    read = partial(_read_torchvision, torchvision_class) if torchvision_class else _read_cats
-    for source, root in _roots():
-        tensors = read(root)
-        if tensors:
-            return _announce(_image_set(name, source, tensors, size))
-    if torchvision_class and download and _download(torchvision_class, title):
-        return _announce(_image_set(name, "download", read(home()), size))
-    return _announce(_stand_in(name, size))
-
-
-def home() -> Path:
-    """The kit's own data/ folder, where downloads and caches land: in the repository, or below the
-    working directory (Colab).
-    """
-    repository = Path(__file__).resolve().parents[2]
-    return (repository if (repository / "notebooks").is_dir() else Path.cwd()) / "data"
-
-
-def _roots() -> Iterable[tuple[str, Path]]:
-    given = os.environ.get("LABKIT_DATA")
-    if given:
-        # a relative folder counts from the working directory, or from the repository, for notebooks
-        # run in notebooks/
-        folder = next(
-            (path for path in (Path(given).expanduser(), home().parent / given) if path.is_dir()),
-            None,
-        )
-        if folder is None:
-            where = "" if Path(given).is_absolute() else f" below {Path.cwd()}"
-            raise FileNotFoundError(
-                f"LABKIT_DATA={given} is not a folder{where}; set it to one that holds MNIST/raw/… or cats/, or unset it"
-            )
-        yield "LABKIT_DATA", folder
-    yield "data folder", home()
-
-
-def _image_set(
-    name: str, source: str, tensors: tuple[Tensor, ...], size: tuple[int, int] | None, **extra
-) -> ImageSet:
-    title, _, classes, *_ = SETS[name]
-    n_train, n_test = size or (None, None)
-    train, test, train_labels, test_labels = tensors
-    title = f"{title} stand-in" if source == STAND_IN else title
-    return ImageSet(
-        name,
-        title,
-        source,
-        train[:n_train],
-        test[:n_test],
-        train_labels[:n_train],
-        test_labels[:n_test],
-        classes,
-        **extra,
-    )
-
-
-def _announce(images: ImageSet) -> ImageSet:
-    print(
-        f"{images.title}: {len(images.train):,} training and {len(images.test):,} test images, from: {images.source}"
-    )
-    if images.is_stand_in:
+    found = _load(name, size, download, print)
+    counts = f"{len(found.train):,} training and {len(found.test):,} test images"
+    print(f"{found.title}: {counts}, from: {found.source}")
+    title = SETS[name].title
+    if found.is_stand_in:
+        print(f"  NOTE: these are NOT the real {title} images but drawn ones.")
+        print("  Numbers below describe the stand-in.")
+    elif not found.is_published:
         print(
-            f"  NOTE: these are NOT the real {SETS[images.name][0]} images but drawn ones. Numbers below describe the stand-in."
+            f"  NOTE: these are NOT the published files of {title}; supplied weights know others."
         )
-    return images
+    return found
+
+
+@files.readable()
+def find(name: str) -> tuple[str, Path] | None:
+    """(source, file or folder) of a set on this disk, or None if there is none.
+
+    Raises FileNotFoundError or ValueError for a LABKIT_DATA of another layout.
+    """
+    folder = _known(name).folder
+    for source, root in folders.image_folders():
+        if folder is None:
+            if place := photos.find(root, "cats"):
+                return source, place
+        elif any(
+            files.exists(root / folder / "raw" / f"{f}{z}") for f in FILES for z in ("", ".gz")
+        ):
+            return source, root / folder / "raw"
+    return None
+
+
+@files.readable()
+def _load(name: str, size: tuple[int, int] | None, download: bool, say: Callable) -> ImageSet:
+    title, folder, classes, *_ = known = _known(name)
+    if size is not None and (len(size) != 2 or any(n != int(n) or n < 1 for n in size)):
+        raise ValueError(f"size={size} must be two whole numbers of images, each 1 or more")
+    place = find(name)
+    given = folders.named("LABKIT_DATA")
+    if given and (place is None or place[0] != "LABKIT_DATA"):
+        say(f"LABKIT_DATA={given} has no {title} (expected {_layout(folder)}); looking further")
+    if place is None and folder and download and _download(known, say):
+        place = "download", folders.data() / folder / "raw"
+    if place is None:
+        return _stand_in(name, size, say)
+    source, path = place
+    if folder is None:
+        tensors = _read_cats(path, say)
+    else:
+        tensors, published = _read_idx_set(name, path)
+        source += "" if published else UNPUBLISHED
+    n_train, n_test = size or (None, None)
+    parts = [part[:n] for part, n in zip(tensors, (n_train, n_test) * 2, strict=True)]
+    return ImageSet(name, title, source, *parts, classes)
+
+
+@functools.cache
+def _load_again(key: DataKey) -> ImageSet:
+    found = _load(key.name, key.size, False, lambda text: None)
+    if found.key != key:
+        raise ValueError(
+            f"{key.name} has changed: {found.key.size} images with hash {found.key.content} from"
+            f" {found.source}, expected {key.size} with {key.content} from {key.source}. Put those"
+            " images back, e.g. with LABKIT_DATA, or start the experiment anew"
+        )
+    return found
+
+
+def _known(name: str) -> Known:
+    if name not in SETS:
+        names = ", ".join(map(repr, SETS))
+        raise ValueError(f"there is no data set {name!r}; choose one of {names}")
+    return SETS[name]
+
+
+def _layout(folder: str | None) -> str:
+    return f"{folder}/raw/{FILES[0]} and its three neighbours" if folder else "cats/ or cats.tar"
 
 
 # --- MNIST and Fashion-MNIST: IDX files
-# -------------------------------------------------------------------------------------------
 
 
-def _read_torchvision(class_name: str, root: Path) -> tuple[Tensor, ...] | None:
-    """train, test, train_labels, test_labels from `root`/<class_name>/raw, or None if that holds no
-    set.
+def _read_idx_set(name: str, raw: Path) -> tuple[list[Tensor], bool]:
+    """Train, test, train_labels, test_labels of a folder, and whether they are as published.
+
+    Raises FileNotFoundError for a part of a set, ValueError for a broken one or another one.
     """
-    raw = root / class_name / "raw"
-    files = {
-        part: (raw / f"{part}-images-idx3-ubyte", raw / f"{part}-labels-idx1-ubyte")
-        for part in ("train", "t10k")
-    }
-    missing = [path for pair in files.values() for path in pair if not path.is_file()]
-    if len(missing) == 4 and any(raw.glob("*.gz")):
+    paths = [raw / file for file in FILES]
+    missing = [path for path in paths if not files.exists(path)]
+    packed = [f'"{path}.gz"' for path in missing if files.exists(Path(f"{path}.gz"))]
+    if packed:
         raise FileNotFoundError(
-            f"{raw} holds only packed files, expected unpacked ones beside them; type: gunzip --keep {raw}/*.gz"
+            f"{packed[0]} is not unpacked; type: python -m gzip -d {' '.join(packed)}"
         )
-    if len(missing) == 4:
-        return None
     if missing:
         raise FileNotFoundError(
-            f"{missing[0]} is missing though its neighbours are there; delete the folder {raw} and load again"
+            _broken(missing[0], "is missing though others of its set are there")
         )
-    for images, labels in files.values():
-        n_images, n_labels = _check_idx(images, 0x803, (28, 28)), _check_idx(labels, 0x801, ())
-        if n_images != n_labels:
+    tensors, digests = zip(*map(_read_idx, paths, [(28, 28), (28, 28), (), ()]), strict=True)
+    for path, images, labels in zip(paths[2:], tensors[:2], tensors[2:], strict=True):
+        if len(images) != len(labels):
+            raise ValueError(_broken(path, f"has {len(labels)} labels for {len(images)} images"))
+        if labels.max() > 9:
+            raise ValueError(_broken(path, f"has the label {labels.max()}, expected 0 to 9"))
+    for path, digest in zip(paths, digests, strict=True):
+        owner = next((owner for owner, known in PUBLISHED.items() if digest in known), name)
+        if owner != name:
             raise ValueError(
-                f"{labels} has {n_labels} labels but {images.name} has {n_images} images; {_remedy(raw)}"
+                f"{path} is a file of {SETS[owner].title}, not of {SETS[name].title}; move it to"
+                f" {SETS[owner].folder}/raw/ and put the right one here"
             )
-
-    from torchvision import datasets
-
-    splits = [getattr(datasets, class_name)(root, train=train) for train in (True, False)]
-    for split, (_, labels) in zip(splits, files.values(), strict=True):
-        if split.targets.max() > 9:
-            raise ValueError(
-                f"{labels} has the label {split.targets.max()}, expected 0 to 9; {_remedy(raw)}"
-            )
-    return *(split.data[:, None] for split in splits), *(split.targets for split in splits)
+    images, labels = [part[:, None] for part in tensors[:2]], [part.long() for part in tensors[2:]]
+    return images + labels, digests == PUBLISHED[name]
 
 
-def _check_idx(path: Path, magic: int, shape: tuple[int, ...]) -> int:
-    """The number of items in an IDX file (yann.lecun.com/exdb/mnist). Raises ValueError if header
-    or size are not as they must be.
+def _read_idx(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, str]:
+    """The values uint8 (n, *shape) of an IDX file and 16 digits of its sha256.
+
+    Format: yann.lecun.com/exdb/mnist. Raises ValueError if header or size are not as they must be.
     """
-    header_size = 8 + 4 * len(shape)
+    expected_magic, header_size = 0x801 + len(shape), 8 + 4 * len(shape)
     with path.open("rb") as file:
-        header = file.read(header_size)
-    if len(header) < header_size:
-        raise ValueError(
-            f"{path} is truncated: {len(header)} bytes, expected a header of {header_size}; {_remedy(path.parent)}"
-        )
-    found, n, *found_shape = struct.unpack(f">{2 + len(shape)}I", header)
-    if found != magic:
-        raise ValueError(
-            f"{path} begins with the magic number {found:#x}, expected {magic:#x} (an IDX file, unpacked); {_remedy(path.parent)}"
-        )
-    if tuple(found_shape) != shape:
-        raise ValueError(
-            f"{path} holds images of {found_shape}, expected {list(shape)} pixels; {_remedy(path.parent)}"
-        )
-    if n == 0:
-        raise ValueError(f"{path} holds no items, expected at least one; {_remedy(path.parent)}")
-    expected = header_size + n * (shape[0] * shape[1] if shape else 1)
-    if path.stat().st_size != expected:
-        kind = "truncated" if path.stat().st_size < expected else "too long"
-        raise ValueError(
-            f"{path} is {kind}: {path.stat().st_size} bytes, expected {expected} for {n} items; {_remedy(path.parent)}"
-        )
-    return n
+        header, size = file.read(header_size), os.fstat(file.fileno()).st_size
+        if len(header) < header_size:
+            what = f"is truncated: {size} bytes, expected a header of {header_size}"
+            raise ValueError(_broken(path, what))
+        magic, n, *found_shape = struct.unpack(f">{2 + len(shape)}I", header)
+        if magic != expected_magic:
+            what = f"begins with {magic:#x}, expected {expected_magic:#x} (an unpacked IDX file)"
+            raise ValueError(_broken(path, what))
+        if tuple(found_shape) != shape:
+            what = f"holds images of {found_shape}, expected {list(shape)} pixels"
+            raise ValueError(_broken(path, what))
+        expected = header_size + n * (784 if shape else 1)
+        if size != expected or n == 0:
+            kind = "empty" if n == 0 else "truncated" if size < expected else "too long"
+            what = f"is {kind}: {size} bytes for {n} items, expected {expected} and 1 item or more"
+            raise ValueError(_broken(path, what))
+        values = bytearray(file.read())
+    digest = hashlib.sha256(header)
+    digest.update(values)
+    return torch.frombuffer(values, dtype=torch.uint8).view(n, *shape), digest.hexdigest()[:16]
 
 
-def _remedy(folder: Path) -> str:
+def _broken(path: Path, what: str) -> str:
     return (
-        f"delete the folder {folder} and load again to download it anew, or put a good copy there"
+        f"{path} {what}; move the folder {path.parent} away and load again to download it, or put"
+        " a good copy there"
     )
 
 
-def _download(class_name: str, title: str) -> bool:
-    """Try torchvision's download (checksums are its own) into data/; True if the set is now there.
-    Never leaves a part of one.
+def _download(known: Known, say: Callable) -> bool:
+    """Try torchvision's download, which verifies checksums, into data/; True if the set is there.
+
+    A download that fails or is interrupted leaves no file.
     """
     from torchvision import datasets
 
-    dataset = getattr(datasets, class_name)
-    host = urlparse(dataset.mirrors[0]).hostname
-    try:
-        socket.create_connection((host, 443), timeout=3).close()
-    except OSError:
-        print(f"{title}: no network ({host} cannot be reached), nothing downloaded")
+    dataset = getattr(datasets, known.folder)
+    if not files.online(dataset.mirrors[0]):
+        host = urlparse(dataset.mirrors[0]).hostname
+        say(f"{known.title}: no network ({host} does not answer), nothing downloaded")
         return False
     timeout, temporary = socket.getdefaulttimeout(), None
     socket.setdefaulttimeout(10)
     try:
-        home().mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=home(), prefix=".download-"))
-        print(f"{title}: downloading (about 12 to 30 MB) …")
-        with redirect_stderr(
-            io.StringIO()
-        ):  # its progress bars go to stderr, which graders count as failure
+        folders.data().mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folders.data(), prefix=".download-"))
+        say(f"{known.title}: downloading (about 12 to 30 MB) …")
+        with redirect_stderr(io.StringIO()):  # its progress bars; graders take stderr for failure
             dataset(temporary, download=True)
-        (home() / class_name).mkdir(exist_ok=True)
-        os.replace(temporary / class_name / "raw", home() / class_name / "raw")
+        raw = folders.data() / known.folder / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        for file in FILES:
+            os.replace(temporary / known.folder / "raw" / file, raw / file)
         return True
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
-        print(
-            f"{title}: the download failed ({error}). Remedy: check network and free space, set LABKIT_DATA to a folder that has the set"
+        say(
+            f"{known.title}: the download failed ({error}). Remedy: check network and free space,"
+            " or set LABKIT_DATA to a folder that has the set"
         )
         return False
     finally:
@@ -275,89 +334,57 @@ def _download(class_name: str, title: str) -> bool:
 
 
 # --- cats and stand-ins, with their caches
-# ------------------------------------------------------------------------------------------
 
 
-def _read_cats(root: Path) -> tuple[Tensor, ...] | None:
-    """train, test, train_labels, test_labels of the cats below `root`, or None if there are none;
-    the converted tensors are cached.
-    """
-    place = photos.find(root, "cats")
-    if place is None:
-        return None
-    key = photos.fingerprint(place)
-    content = _cached(f"cats-{key}", lambda: photos.read(place), keep=True)
-    images, held_out = content["images"], content["held_out"]
-    if content["broken"]:
-        shown = ", ".join(content["broken"][:5]) + (", …" if len(content["broken"]) > 5 else "")
-        print(
-            f"Cats: left out {len(content['broken']):,} files that are no readable image: {shown}"
-        )
-    if content["copies"]:
-        print(
-            f"Cats: left out {len(content['copies']):,} exact copies of other images, e.g. {content['copies'][0]}"
-        )
-    train, test = images[~held_out], images[held_out]
-    return (
-        train,
-        test,
-        torch.zeros(len(train), dtype=torch.int64),
-        torch.zeros(len(test), dtype=torch.int64),
-    )
+def _read_cats(place: Path, say: Callable) -> list[Tensor]:
+    """Train, test, train_labels, test_labels of a folder or archive of cats, cached as tensors."""
+    cats = _cached(f"cats-{photos.key(place)}", lambda: photos.read(place), True, say)
+    broken, copies, held_out = cats["broken"], cats["copies"], cats["held_out"]
+    if broken:
+        shown = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
+        say(f"Cats: left out {len(broken):,} files that are no readable image: {shown}")
+    if copies:
+        say(f"Cats: left out {len(copies):,} exact copies of other images, e.g. {copies[0]}")
+    images = [cats["images"][~held_out], cats["images"][held_out]]
+    return images + [torch.zeros(len(part), dtype=torch.int64) for part in images]
 
 
-def _stand_in(name: str, size: tuple[int, int] | None) -> ImageSet:
-    *_, generate, full_size = SETS[name]
-    wanted = tuple(map(min, size, full_size)) if size else full_size
+def _stand_in(name: str, size: tuple[int, int] | None, say: Callable) -> ImageSet:
+    title, _, classes, draw, full = SETS[name]
+    wanted = tuple(map(min, size, full)) if size else full
 
-    def draw() -> dict:
-        parts = {
-            "train": generate(wanted[0], seed=0),
-            "test": generate(wanted[1], seed=1),
-        }  # two seeds: no image in both
-        return {
-            part: {"images": s.images, "labels": s.labels, "factors": s.factors}
-            for part, s in parts.items()
-        }
+    def make() -> dict:  # two seeds: no image is in both halves
+        halves = {"train": draw(wanted[0], seed=0), "test": draw(wanted[1], seed=1)}
+        return {part: vars(half) for part, half in halves.items()}
 
-    content = _cached(f"{name}-stand-in-{_source_hash()}", draw, keep=wanted == full_size)
-    train, test = content["train"], content["test"]
+    code = [
+        path.read_text("utf-8") for path in sorted(Path(synthetic.__file__).parent.glob("*.py"))
+    ]
+    found = _cached(f"{name}-stand-in-{fingerprint(code)}", make, wanted == full, say)
+    halves = list(zip(found.values(), wanted, strict=True))
+    tensors = [half[kind][:n] for kind in ("images", "labels") for half, n in halves]
     factors = {
-        part: {k: v[:n] for k, v in content[part]["factors"].items()}
-        for part, n in zip(("train", "test"), wanted, strict=True)
+        part: {factor: values[:n] for factor, values in half["factors"].items()}
+        for part, (half, n) in zip(found, halves, strict=True)
     }
-    return _image_set(
-        name,
-        STAND_IN,
-        (train["images"], test["images"], train["labels"], test["labels"]),
-        wanted,
-        factors=factors,
-    )
+    return ImageSet(name, f"{title} stand-in", STAND_IN, *tensors, classes, factors)
 
 
-def _source_hash() -> str:
-    """Changes when the code that draws the stand-ins does, so that a cache never outlives it."""
-    source = b"".join(
-        path.read_bytes() for path in sorted(Path(synthetic.__file__).parent.glob("*.py"))
-    )
-    return hashlib.sha256(source).hexdigest()[:12]
-
-
-def _cached(key: str, make: Callable[[], dict], keep: bool) -> dict:
-    """The content of data/cache/`key`.pt, or make() (and, if `keep`, save it there)."""
-    path = home() / "cache" / f"{key}.pt"
+def _cached(key: str, make: Callable[[], dict], keep: bool, say: Callable) -> dict:
+    """What data/cache/<key>.pt holds, or else make(), which is saved there if `keep` is set."""
+    path = folders.data() / "cache" / f"{key}.pt"
     if path.exists():
         try:
             return torch.load(path, weights_only=True)
         except Exception as error:
-            print(f"{path} is damaged ({type(error).__name__}); making it anew")
-    content = make()
+            say(f"{path} is damaged ({type(error).__name__}); making it anew")
+    made = make()
     if keep:
         try:
-            with replacing(path) as temporary:
-                torch.save(content, temporary)
+            with files.replacing(path) as temporary:
+                torch.save(made, temporary)
         except OSError as error:
-            print(
-                f"{error}\n  Going on without this cache: the next load will take as long as this one."
+            say(
+                f"{error}\n  Going on without a cache: the next load will take as long as this one."
             )
-    return content
+    return made
