@@ -23,11 +23,13 @@ def seeded(build: Callable[[], T], seed: int) -> T:
 def timed(train: Callable[[], TrainedGAN | Trained]) -> dict[str, Any]:
     """What train() leaves, as plain values: seconds, history, weights (epoch → state dict).
 
-    Of a GAN also the state dict of its "discriminator" at the end.
+    Of a GAN also the state dict of its "discriminator" at the end, of a VAE its "latents" if kept.
     """
     start = time.perf_counter()
     run = train()
     found = {"seconds": time.perf_counter() - start, "history": run.history, "weights": run.weights}
+    if isinstance(run, Trained) and run.latents:
+        found["latents"] = run.latents
     if isinstance(run, TrainedGAN):
         found["discriminator"] = {k: v.cpu() for k, v in run.discriminator.state_dict().items()}
     return found

@@ -8,7 +8,6 @@ from typing import Any
 
 from labkit import weights
 from labkit.data.images import DataKey, load
-from labkit.models.images import encode
 from labkit.models.vae import VAE, linear_vae
 from labkit.studies.common import seeded, timed, with_weights
 from labkit.training.vae import ReconstructionSettings, evaluate, train_vae
@@ -42,14 +41,15 @@ def run(setting: Run) -> dict[str, Any]:
     """Train one VAE. Returns seconds, history, weights, "latents": epoch → μ of the test images."""
     images = setting.data.load()
     plan = ReconstructionSettings(
-        setting.epochs, setting.seed, setting.lr, setting.batch_size, stages=setting.stages
+        setting.epochs,
+        setting.seed,
+        setting.lr,
+        setting.batch_size,
+        stages=setting.stages,
+        latents=True,
     )
     model, parts = setting.model().to(setting.device), (images.train, images.test)
-    found = timed(lambda: train_vae(model, *parts, plan, checkpoint=setting.checkpoint))
-    found["latents"] = {
-        epoch: encode(setting.trained(found, epoch), images.test) for epoch in found["weights"]
-    }
-    return found
+    return timed(lambda: train_vae(model, *parts, plan, checkpoint=setting.checkpoint))
 
 
 def make(name: str, epochs: int = 30, seed: int = 0) -> dict[str, float]:

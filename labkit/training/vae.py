@@ -27,7 +27,8 @@ class ReconstructionSettings:
 
     epochs: fractions allowed. decay: the learning rate's last value over its first one, 1 for a
     constant rate; it falls exponentially, not as a cosine, because models are looked at on the way.
-    stages: epochs whose weights are kept besides those of the end; 0 is before training.
+    stages: epochs whose weights are kept besides those of the end; 0 is before training. latents:
+    keep μ of the test images after each epoch.
     """
 
     epochs: float
@@ -36,6 +37,7 @@ class ReconstructionSettings:
     batch_size: int = 128
     decay: float = 0.03
     stages: tuple[float, ...] = ()
+    latents: bool = False
 
 
 @dataclass
@@ -43,12 +45,14 @@ class Trained:
     """What training leaves; `model` is in eval mode.
 
     history: a row an epoch, and one at the end: step, epoch, and the scores of the trainer.
-    weights: epoch → state dict, for the stages and the end.
+    weights: epoch → state dict, for the stages and the end. latents: epoch → μ of the test images
+    (N, J), of a VAE whose settings ask for them.
     """
 
     model: nn.Module
     history: list[dict[str, Any]]
     weights: dict[float, dict[str, Tensor]] = field(default_factory=dict)
+    latents: dict[float, Tensor] = field(default_factory=dict)
 
 
 def train_vae(
@@ -71,13 +75,13 @@ def train_vae(
     def loss(x: Tensor, y: Tensor | None, noise: torch.Generator) -> Tensor:
         return (vae(x, noise) if y is None else vae(x, y, noise)).negative_elbo.mean()
 
-    def score() -> dict[str, float]:
+    def score() -> tuple[dict[str, float], Tensor]:
         some = slice(len(test))
         seen = evaluate(vae, images[some], None if labels is None else labels[some])
         terms = evaluate(vae, test, test_labels)
         named = dict(train=seen.negative_elbo, test=terms.negative_elbo)
         named |= dict(reconstruction=terms.reconstruction, kl=terms.kl)
-        return {name: value.mean().item() for name, value in named.items()}
+        return {name: value.mean().item() for name, value in named.items()}, terms.mu
 
     return _train(vae, images, labels, settings, loss, score, checkpoint)
 
@@ -98,9 +102,9 @@ def train_autoencoder(
     def loss(x: Tensor, y: None, noise: torch.Generator) -> Tensor:
         return F.mse_loss(_reconstruct(model, x, noise), x)
 
-    def score() -> dict[str, float]:
+    def score() -> tuple[dict[str, float], None]:
         parts = dict(train=images[: len(test)], test=test)
-        return {name: mean_squared_error(model, part) for name, part in parts.items()}
+        return {name: mean_squared_error(model, part) for name, part in parts.items()}, None
 
     return _train(model, images, None, settings, loss, score, checkpoint)
 
@@ -154,7 +158,7 @@ def _train(
     labels: Tensor | None,
     settings: ReconstructionSettings,
     loss_of: Callable[[Tensor, Tensor | None, torch.Generator], Tensor],
-    score: Callable[[], dict[str, float]],
+    score: Callable[[], tuple[dict[str, float], Tensor | None]],
     checkpoint: str | os.PathLike | None,
 ) -> Trained:
     """Adam on `loss_of` images in [0, 1], labels and noise; a row of `score` after each epoch."""
@@ -167,7 +171,7 @@ def _train(
     state = {"model": model, "optimizer": optimizer, "noise": noise}
     loop = Loop(steps, state, checkpoint, (s, images, labels), type(model).__name__)
     if loop.step == 0 and 0 in due:
-        loop.snapshots[0] = [due[0], state_copy(model)]
+        loop.snapshots[0] = {"due": due[0], "weights": state_copy(model)}
     model.train()
     for step in loop:
         x, y = batches(step)
@@ -179,9 +183,17 @@ def _train(
         optimizer.step()
         if not loss.isfinite():
             loop.log(loss=loss.item())  # which stops with advice
+        kept: dict[str, Any] = {}
         if (step + 1) % batches.per_epoch == 0 or step + 1 == steps:
-            loop.log(epoch=(step + 1) / batches.per_epoch, **score())
+            epoch = (step + 1) / batches.per_epoch
+            row, mu = score()
+            loop.log(epoch=epoch, **row)
+            kept |= {"epoch": epoch, "mu": mu} if s.latents and mu is not None else {}
         if step + 1 in due:
-            loop.snapshot([due[step + 1], state_copy(model)])
-    kept = {epoch: weights for epochs, weights in loop.snapshots.values() for epoch in epochs}
-    return Trained(model.eval(), loop.history, kept)
+            kept |= {"due": due[step + 1], "weights": state_copy(model)}
+        if kept:
+            loop.snapshot(kept)
+    snapshots = loop.snapshots.values()
+    weights = {epoch: kept["weights"] for kept in snapshots for epoch in kept.get("due", ())}
+    latents = {kept["epoch"]: kept["mu"] for kept in snapshots if "mu" in kept}
+    return Trained(model.eval(), loop.history, weights, latents)
