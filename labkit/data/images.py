@@ -127,14 +127,15 @@ class ImageSet:
         digest = hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
         return DataKey(self.name, (len(self.train), len(self.test)), self.source, digest)
 
-    def require_published(self) -> None:
-        """Raises ValueError if weights made from these images must not be supplied with the kit."""
+    def require_published(self) -> "ImageSet":
+        """These images; ValueError if weights made from them must not be supplied with the kit."""
         if not self.is_published:
             title, folder = SETS[self.name].title, SETS[self.name].folder
             raise ValueError(
                 f"the real {title} images are needed, these are from: {self.source}. Set"
                 f" LABKIT_DATA to a folder that has {_layout(folder)}"
             )
+        return self
 
 
 def load(name: str, size: tuple[int, int] | None = None, download: bool = True) -> ImageSet:
