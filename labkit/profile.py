@@ -59,7 +59,7 @@ def seed_everything(seed: int) -> None:
 def has_bf16(device) -> bool:
     """Whether `device` has instructions for bfloat16; emulated, it is slower than float32.
 
-    The processor is asked and not timed: the same machine always answers alike, so that runs repeat.
+    The processor is asked and not timed: the same machine always answers alike, so runs repeat.
     """
     import torch
 
