@@ -21,7 +21,7 @@ def profile() -> str:
         return "full" if _accelerator() != "cpu" else "cpu"
     if name not in PROFILES:
         raise ValueError(
-            f"LABKIT_PROFILE={name!r} is no profile; set it to 'smoke', 'cpu' or 'full', or unset it"
+            f"LABKIT_PROFILE={name!r} is no profile; set it to 'smoke', 'cpu' or 'full'"
         )
     return name
 
@@ -56,19 +56,25 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def autocast(device):
-    """A context in which `device` multiplies in bfloat16 if it has instructions for it.
+def has_bf16(device) -> bool:
+    """Whether `device` has instructions for bfloat16; emulated, it is slower than float32.
 
-    Elsewhere the context changes nothing, for emulated bfloat16 is slower than float32. The
-    processor is asked and not timed: the same machine always decides alike, so that runs repeat.
+    The processor is asked and not timed: the same machine always answers alike, so runs repeat.
     """
     import torch
 
     device = torch.device(device)
     if device.type == "cuda":
-        helps = torch.cuda.is_bf16_supported()
-    else:
-        names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        checks = [getattr(torch.cpu, name, None) for name in names]
-        helps = device.type == "cpu" and any(check() for check in checks if check)
-    return torch.autocast(device.type if helps else "cpu", torch.bfloat16, enabled=helps)
+        return torch.cuda.is_bf16_supported()
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    checks = [getattr(torch.cpu, name, None) for name in names]
+    return device.type == "cpu" and any(check() for check in checks if check)
+
+
+def autocast(device):
+    """A context in which `device` multiplies in bfloat16 if it has instructions for it."""
+    import torch
+
+    helps = has_bf16(device)
+    device_type = torch.device(device).type if helps else "cpu"
+    return torch.autocast(device_type, torch.bfloat16, enabled=helps)

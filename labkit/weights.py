@@ -6,6 +6,7 @@ what was measured, and the sha256 of the .pt.
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +36,9 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
         raise ValueError(f"{facts_path} is no record of weights ({error!r}); {remedy}") from error
     found = _sha256(path)
     if found != expected:
-        raise ValueError(f"{path} has the sha256 {found[:12]}…, expected {expected:.12}…; {remedy}")
+        raise ValueError(
+            f"{path} has the sha256 {found[:12]}…, expected {str(expected)[:12]}…; {remedy}"
+        )
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         theirs = {key: tuple(value.shape) for key, value in state.items()}
@@ -56,8 +59,8 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
     return {**facts, "file": path.name}
 
 
-def save(name: str, model: nn.Module, *, replace: bool = True, **facts: Any) -> None:
-    """Write the weights of `model` and what is known of them into data/weights/.
+def save(name: str, model: nn.Module, *, replace: bool = True, **facts: Any) -> Path:
+    """Write the weights of `model` and what is known of them into data/weights/; returns the path.
 
     Raises FileExistsError if there are weights of that name and `replace` is False, and OSError if
     they cannot be written.
@@ -71,7 +74,8 @@ def save(name: str, model: nn.Module, *, replace: bool = True, **facts: Any) -> 
     facts = {"name": name, **facts, "torch": torch.__version__, "sha256": _sha256(path)}
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
-def _sha256(path) -> str:
+def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,15 +9,15 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 @pytest.fixture
 def data_home(tmp_path, monkeypatch):
-    """An empty data/ folder for labkit, no LABKIT_DATA, and sockets that fail as without a
-    network.
-    """
+    """An empty data/ folder for labkit, no LABKIT_DATA, and no network."""
+    from labkit import folders
     from labkit.data import images
 
     def refuse(*args, **kwargs):
         raise OSError("no network in tests")
 
     monkeypatch.delenv("LABKIT_DATA", raising=False)
-    monkeypatch.setattr(images, "home", lambda: tmp_path / "data")
+    monkeypatch.setattr(folders, "data", lambda: tmp_path / "data")
     monkeypatch.setattr("socket.create_connection", refuse)
+    images._load_again.cache_clear()
     return tmp_path / "data"

@@ -6,47 +6,58 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_images import write_set
+from test_photos import write_archive
 
 from labkit import doctor
+from labkit.data import images
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def python(code, **variables):
+    """What a fresh interpreter prints and how it ends; it has no network."""
+    env = {
+        key: value for key, value in os.environ.items() if not key.startswith(("LABKIT_", "PYT"))
+    }
+    env |= {"PYTHONPATH": str(ROOT), **variables}
+    offline = "from labkit import doctor; doctor.online = lambda url: False\n"
+    command = [sys.executable, "-c", offline + code]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
 def test_a_missing_dependency_is_one_line_with_a_remedy_and_stops_nothing():
-    blocked = "import sys; sys.modules.update(torch=None, numpy=None, ipykernel=None, nbclient=None, latex2mathml=None); "
-    code = (
-        blocked
-        + "from labkit import doctor; doctor.online = lambda: False; from labkit.__main__ import main; sys.exit(main(['doctor']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    missing = ("torch", "numpy", "ipykernel", "nbclient", "latex2mathml")
+    done = python(
+        f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"
+        "from labkit.__main__ import main; sys.exit(main(['doctor']))"
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     lines = done.stdout.splitlines()
-    for name in ("torch", "numpy", "ipykernel", "nbclient", "latex2mathml"):
+    for name in missing:
         assert f"mend {name}: not installed: pip install -r requirements.txt" in lines
-    for name in ("python", "kernel", "device", "disk", "network", "mnist", "fashion", "cats"):
-        assert any(
-            line[5:].startswith(f"{name}: ") and line[:5] in ("ok   ", "mend ") for line in lines
-        ), name
+    for name in ("python", "kernel", "device", "disk", "network", "data"):
+        assert any(line.startswith((f"ok   {name}: ", f"mend {name}: ")) for line in lines), name
+
+
+def test_a_terminal_without_the_letters_and_a_closed_pipe_give_no_traceback(tmp_path):
+    show = "doctor.check_all = lambda: [doctor.Item('data', '3×5 in /Käthe/\\udcff')] * 9; "
+    done = python(show + "raise SystemExit(doctor.main())", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(r"ok   data: 3\xd75 in /K\xe4the/\udcff")
+    close = "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
+    done = python(close + show + "raise SystemExit(doctor.main())", PYTHONIOENCODING="utf-8")
+    assert done.returncode == 1 and done.stderr == ""
 
 
 @pytest.mark.parametrize("missing", ["nbclient", "latex2mathml", "torch"])
 def test_run_without_its_dependencies_points_to_the_doctor(missing):
-    code = f"import sys; sys.modules['{missing}'] = None; from labkit.__main__ import main; sys.exit(main(['run', 'no-such-notebook']))"
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("LABKIT_PROFILE", "PYTEST_VERSION")
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
+    done = python(
+        f"import sys; sys.modules['{missing}'] = None\n"
+        "from labkit.__main__ import main; sys.exit(main(['run', 'no-such-notebook']))"
     )
-    assert (
-        done.returncode == 2
-        and "python -m labkit doctor" in done.stderr
-        and "Traceback" not in done.stderr
-    )
+    assert done.returncode == 2 and "python -m labkit doctor" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("broken", [True, False])
@@ -85,41 +96,70 @@ def test_a_package_that_is_there_but_does_not_import_is_told_apart_from_a_missin
     assert doctor.check_package("nobody-wrote-this", None, None, "install").found == "not installed"
 
 
-def idx_folder(root: Path) -> Path:
-    raw = root / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, size in doctor.IDX_BYTES.items():
-        with open(raw / name, "wb") as file:
-            file.truncate(size)
-    return raw
+@pytest.fixture
+def report(data_home):
+    """A function: the doctor's items on data, by name."""
+    return lambda reachable=False: {item.name: item for item in doctor.check_data(reachable)}
 
 
-def test_data_are_found_on_the_ladder_and_a_cut_file_is_named(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    (first / "cats").mkdir(parents=True)
-    raw = idx_folder(second)
-    mnist, fashion, cats = doctor.check_data([first, second], reachable=True)
-    assert str(raw) in mnist.found and not mnist.remedy
-    assert "downloads" in fashion.found and not fashion.remedy
-    assert str(first / "cats") in cats.found
-    with open(raw / "t10k-labels-idx1-ubyte", "r+b") as file:
-        file.truncate(100)
-    mnist, fashion, _ = doctor.check_data([second], reachable=False)
-    assert (
-        "t10k-labels-idx1-ubyte has 100 bytes instead of 10,008" in mnist.found
-        and str(raw) in mnist.remedy
+def test_what_load_takes_is_ok_and_what_is_missing_is_said(
+    report, data_home, tmp_path, monkeypatch
+):
+    """A small valid set, in a LABKIT_DATA with a tilde, is as good as a whole one."""
+    raw = write_set(tmp_path / "downloads")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LABKIT_DATA", "~/downloads")
+    items = report()
+    assert not any(item.remedy for item in items.values())
+    assert str(raw) in items["mnist"].found and "30 training" in items["mnist"].found
+    assert "NOT the published files" in items["mnist"].found
+    for name in ("fashion", "cats"):
+        assert f"not in {tmp_path / 'downloads'} or {data_home}" in items[name].found
+        assert items[name].found.endswith("the first load draws a built-in stand-in")
+    assert report(True)["fashion"].found.endswith("the first load downloads it")
+    assert report(True)["cats"].found.endswith("the first load draws a built-in stand-in")
+    assert not data_home.exists()  # the doctor draws and downloads nothing
+
+
+def pack(folder):
+    (folder / "MNIST" / "raw" / images.FILES[3]).rename(
+        folder / "MNIST" / "raw" / f"{images.FILES[3]}.gz"
     )
-    assert "stand-in" in fashion.found
 
 
-def test_offline_is_fine_and_a_data_folder_that_is_not_there_is_not(tmp_path, monkeypatch):
-    assert (
-        not doctor.check_network(False).remedy and "stand-in" in doctor.check_network(False).found
-    )
+def close(folder):
+    path = folder / "MNIST" / "raw" / images.FILES[0]
+    path.unlink()
+    path.symlink_to(path)  # a loop: nobody can read it, not even an administrator
+
+
+BROKEN = {
+    "only packed": ("mnist", pack),
+    "wrong magic": (
+        "mnist",
+        lambda at: (at / "MNIST/raw" / images.FILES[0]).write_bytes(b"x" * 99),
+    ),
+    "cut": ("mnist", lambda at: os.truncate(at / "MNIST/raw" / images.FILES[1], 500)),
+    "unreadable": ("mnist", close),
+    "empty cats": ("cats", lambda at: (at / "cats").mkdir()),
+    "few cats": ("cats", lambda at: write_archive(at / "cats.tar", {"1.jpg": b""})),
+    "broken tar": ("cats", lambda at: (at / "cats.tar").write_bytes(b"no archive")),
+    "inside of a set": ("LABKIT_DATA", lambda at: os.environ.update(LABKIT_DATA=f"{at}/MNIST")),
+    "no folder": ("LABKIT_DATA", lambda at: os.environ.update(LABKIT_DATA=f"{at}/typo")),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_the_doctor_says_of_data_what_load_says(report, tmp_path, monkeypatch, case):
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
-    assert doctor.data_folders(ROOT) == ([tmp_path, ROOT / "data"], [])
-    monkeypatch.setenv("LABKIT_DATA", str(tmp_path / "typo"))
-    assert "typo is not a folder" in doctor.data_folders(ROOT)[1][0].found
+    write_set(tmp_path)
+    name, damage = BROKEN[case]
+    damage(tmp_path)
+    item = report()[name]
+    with pytest.raises((OSError, ValueError)) as caught:
+        images.load("mnist" if name == "LABKIT_DATA" else name, download=False)
+    assert item.remedy == str(caught.value) and str(tmp_path) in item.remedy
+    assert "delete" not in item.remedy
 
 
 def test_requirement_lines_are_read_and_others_left_out():

@@ -1,10 +1,10 @@
-"""The ladder of image sources: which rung is taken, what is refused, and that no part of a set is
-ever taken for the whole.
-"""
+"""Where images come from, what is refused, and that no set ever passes for another one."""
 
 import gzip
+import hashlib
 import http.client
 import os
+import pickle
 import socket
 import struct
 
@@ -12,8 +12,10 @@ import pytest
 import torch
 from torchvision import datasets
 
-from labkit.data import images, load
+from labkit import folders
+from labkit.data import DataKey, images, load, synthetic
 from labkit.files import replacing
+from labkit.fingerprint import fingerprint
 
 NAMES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -45,6 +47,12 @@ def write_set(root, class_name="MNIST", n=(30, 20), shade=7):
     return raw
 
 
+def publish(monkeypatch, name, raw):
+    """Make the files in `raw` the published ones of the set `name`."""
+    digests = [hashlib.sha256((raw / file).read_bytes()).hexdigest()[:16] for file in images.FILES]
+    monkeypatch.setitem(images.PUBLISHED, name, tuple(digests))
+
+
 @pytest.fixture
 def given(tmp_path, data_home, monkeypatch):
     """The folder that LABKIT_DATA names."""
@@ -56,8 +64,8 @@ def given(tmp_path, data_home, monkeypatch):
 
 @pytest.fixture
 def network(monkeypatch):
-    """A network that is there; whatever then asks for more than a connection fails."""
-    monkeypatch.setattr("socket.create_connection", lambda *args, **kwargs: socket.socket())
+    """A mirror that answers; whatever then connects to it fails."""
+    monkeypatch.setattr("labkit.files.online", lambda url: True)
 
 
 def fake_download(monkeypatch, fetch):
@@ -87,9 +95,57 @@ def test_idx_files_are_read_as_they_are(given, name, class_name, capsys):
         k % 10 for k in range(20)
     ]
     assert len(found.classes) == 10
-    assert found.source == "LABKIT_DATA" and found.provenance == f"{name} (LABKIT_DATA)"
     assert not found.is_stand_in and "stand-in" not in found.title
     assert "from: LABKIT_DATA" in capsys.readouterr().out
+
+
+def test_published_files_are_known_by_their_hashes_and_others_are_called_so(
+    given, monkeypatch, capsys
+):
+    raw = write_set(given)
+    publish(monkeypatch, "mnist", raw)
+    found = load("mnist")
+    assert found.is_published and found.provenance == "mnist (LABKIT_DATA)"
+    found.require_published()
+    assert "NOT" not in capsys.readouterr().out
+    content = bytearray((raw / NAMES["test", "images"]).read_bytes())
+    content[-1] ^= 1  # one pixel
+    (raw / NAMES["test", "images"]).write_bytes(content)
+    found = load("mnist")
+    assert found.provenance == "mnist (LABKIT_DATA, not the published files)"
+    assert not found.is_published and not found.is_stand_in
+    assert "NOT the published files of MNIST" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["LABKIT_DATA", "stand-in"])
+def test_no_weights_are_made_from_other_than_the_published_files(given, where):
+    if where == "LABKIT_DATA":
+        write_set(given)
+    with pytest.raises(ValueError, match="real MNIST images are needed.*LABKIT_DATA.*MNIST/raw"):
+        load("mnist", SMALL).require_published()
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_file_of_another_set_is_refused_by_name(given, monkeypatch, kind):
+    """One file of Fashion-MNIST in MNIST/raw is enough, and the other way round."""
+    digits, garments = write_set(given, "MNIST", shade=1), write_set(given, "FashionMNIST", shade=2)
+    for raw in (digits, garments):  # labels that are the set's own, too
+        for part, n in (("train", 30), ("test", 20)):
+            labels = (torch.arange(n) + len(raw.parent.name)).byte() % 10
+            (raw / NAMES[part, "labels"]).write_bytes(idx(labels))
+    publish(monkeypatch, "mnist", digits)
+    publish(monkeypatch, "fashion", garments)
+    assert load("mnist").is_published and load("fashion").is_published
+    file = NAMES[kind]
+    (digits / file).write_bytes((garments / file).read_bytes())
+    message = f"{file} is a file of Fashion-MNIST, not of MNIST; move it to FashionMNIST/raw/"
+    with pytest.raises(ValueError, match=message):
+        load("mnist")
+
+
+def test_the_published_hashes_are_of_the_sets_and_of_no_file_twice():
+    hashes = [digest for known in images.PUBLISHED.values() for digest in known]
+    assert len(set(hashes)) == len(hashes) == 8 and images.PUBLISHED.keys() < images.SETS.keys()
 
 
 def test_size_takes_the_first_images(given):
@@ -99,6 +155,13 @@ def test_size_takes_the_first_images(given):
         len(part) for part in (found.train, found.train_labels, found.test, found.test_labels)
     ] == [12, 12, 3, 3]
     assert found.train_labels.tolist() == [k % 10 for k in range(12)]
+
+
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (-1, 5), (2.5, 3), (5,), (1, 2, 3)])
+def test_a_size_that_is_no_pair_of_counts_is_refused(given, size):
+    write_set(given)
+    with pytest.raises(ValueError, match="must be two whole numbers"):
+        load("mnist", size)
 
 
 def test_an_unknown_name_lists_the_names():
@@ -122,21 +185,21 @@ def add(content):
 
 
 BROKEN = {
-    "truncated images": ("images", cut, "is truncated: 23535 bytes, expected 23536 for 30 items"),
-    "truncated labels": ("labels", cut, "is truncated: 37 bytes, expected 38 for 30 items"),
+    "truncated images": ("images", cut, "is truncated: 23535 bytes for 30 items, expected 23536"),
+    "truncated labels": ("labels", cut, "is truncated: 37 bytes for 30 items, expected 38"),
     "cut header": ("images", cut_in_the_header, "is truncated: 6 bytes, expected a header of 16"),
     "empty file": ("labels", lambda content: b"", "is truncated: 0 bytes, expected a header of 8"),
-    "too long images": ("images", add, "is too long: 23537 bytes, expected 23536"),
-    "too long labels": ("labels", add, "is too long: 39 bytes, expected 38"),
+    "too long images": ("images", add, "is too long: 23537 bytes for 30 items, expected 23536"),
+    "too long labels": ("labels", add, "is too long: 39 bytes for 30 items, expected 38"),
     "gzip under that name": (
         "images",
         gzip.compress,
-        "magic number 0x1f8b[0-9a-f]*, expected 0x803",
+        "begins with 0x1f8b[0-9a-f]*, expected 0x803",
     ),
     "images for labels": (
         "labels",
         lambda content: idx(torch.zeros(30, 28, 28, dtype=torch.uint8)),
-        "magic number 0x803, expected 0x801",
+        "begins with 0x803, expected 0x801",
     ),
     "wrong shape": (
         "images",
@@ -146,7 +209,7 @@ BROKEN = {
     "fewer labels than images": (
         "labels",
         lambda content: idx(torch.zeros(29, dtype=torch.uint8)),
-        "has 29 labels but .* has 30 images",
+        "has 29 labels for 30 images",
     ),
     "a label above 9": (
         "labels",
@@ -164,24 +227,29 @@ def test_a_broken_file_is_named_with_the_remedy(given, case):
     with pytest.raises(ValueError, match=message) as caught:
         load("mnist")
     assert str(path) in str(caught.value)
-    assert f"delete the folder {path.parent} and load again" in str(caught.value)
+    assert f"move the folder {path.parent} away and load again" in str(caught.value)
 
 
-def test_packed_files_alone_are_named_with_the_remedy(given):
+@pytest.mark.parametrize("packed", [[NAMES["test", "labels"]], list(NAMES.values())])
+def test_packed_files_are_named_with_the_command_that_unpacks_them(given, packed):
     raw = write_set(given)
-    for path in list(raw.iterdir()):
-        path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match="only packed files.*gunzip") as error:
-        load("mnist", download=False)
-    assert str(raw) in str(error.value)
-
-
-def test_a_set_of_no_images_is_refused(given):
-    raw = write_set(given)
-    (raw / NAMES["test", "images"]).write_bytes(struct.pack(">4I", 0x803, 0, 28, 28))
+    for name in packed:
+        (raw / f"{name}.gz").write_bytes(gzip.compress((raw / name).read_bytes()))
+        (raw / name).unlink()
     with pytest.raises(
-        ValueError, match=f"{NAMES['test', 'images']} holds no items, expected at least one; delete"
+        FileNotFoundError, match="is not unpacked; type: python -m gzip -d"
+    ) as error:
+        load("mnist", download=False)
+    assert all(f'"{raw / name}.gz"' in str(error.value) for name in packed)
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_set_of_no_items_is_refused(given, kind):
+    path = write_set(given) / NAMES["test", kind]
+    shape = (28, 28) if kind == "images" else ()
+    path.write_bytes(idx(torch.zeros(0, *shape, dtype=torch.uint8)))
+    with pytest.raises(
+        ValueError, match=f"{path.name} is empty.* expected .* 1 item or more; move"
     ):
         load("mnist", download=False)
 
@@ -190,9 +258,32 @@ def test_a_set_of_no_images_is_refused(given):
 def test_a_missing_file_among_the_four_is_named_with_the_remedy(given, lost):
     raw = write_set(given)
     (raw / lost).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{lost} is missing.*delete the folder") as caught:
+    with pytest.raises(FileNotFoundError, match=f"{lost} is missing.*move the folder") as caught:
         load("mnist")
     assert str(raw) in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read_is_named_with_the_remedy(given, monkeypatch):
+    path, opened = write_set(given) / NAMES["train", "labels"], type(given).open
+
+    def refuse(self, *args, **kwargs):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(given), "open", refuse)
+    with pytest.raises(PermissionError, match=f"{path} may not be read by this user.*chmod"):
+        load("mnist")
+
+
+def test_a_folder_that_may_not_be_entered_is_an_error_and_not_the_next_place(given, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    write_set(given)
+    monkeypatch.setattr("labkit.files.exists", refuse)
+    with pytest.raises(PermissionError, match="may not be read by this user"):
+        load("mnist")
 
 
 # The ladder.
@@ -201,17 +292,46 @@ def test_a_missing_file_among_the_four_is_named_with_the_remedy(given, lost):
 def test_rungs_are_taken_in_order(given, data_home):
     assert load("mnist", SMALL).source == images.STAND_IN
     write_set(data_home, shade=2)
-    assert load("mnist").source == "data folder"
+    assert load("mnist").source.startswith("data folder")
     write_set(given, shade=1)
     found = load("mnist")
-    assert found.source == "LABKIT_DATA" and (found.train == 1).all()
+    assert found.source.startswith("LABKIT_DATA") and (found.train == 1).all()
 
 
 def test_a_set_that_labkit_data_lacks_comes_from_the_next_rung(given, data_home):
     write_set(given, "MNIST", shade=1)
     write_set(data_home, "FashionMNIST", shade=2)
-    assert load("mnist").source == "LABKIT_DATA"
-    assert load("fashion").source == "data folder"
+    assert load("mnist").source.startswith("LABKIT_DATA")
+    assert load("fashion").source.startswith("data folder")
+
+
+def test_a_labkit_data_without_a_set_is_said_with_the_layout_that_it_needs(given, capsys):
+    load("mnist", SMALL)
+    printed = capsys.readouterr().out
+    assert f"LABKIT_DATA={given} has no MNIST (expected MNIST/raw/train-images-idx3" in printed
+    load("cats", SMALL)
+    assert "has no Cats (expected cats/ or cats.tar)" in capsys.readouterr().out
+    write_set(given)
+    load("mnist", SMALL)
+    assert "has no" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("inside", ["MNIST", "MNIST/raw"])
+def test_a_labkit_data_inside_of_a_set_is_told_the_folder_above(given, monkeypatch, inside):
+    write_set(given)
+    monkeypatch.setenv("LABKIT_DATA", str(given / inside))
+    for name in images.SETS:
+        with pytest.raises(ValueError, match="MNIST/raw or FashionMNIST/raw below it") as caught:
+            load(name)
+        assert str(caught.value).endswith(f"set it to {given}")
+
+
+def test_a_labkit_data_of_loose_files_is_told_where_they_belong(given):
+    write_set(given, "elsewhere")
+    for path in (given / "elsewhere" / "raw").iterdir():
+        path.rename(given / path.name)
+    with pytest.raises(ValueError, match="expected in MNIST/raw .* below it; move them there"):
+        load("mnist")
 
 
 @pytest.mark.parametrize("where", ["nowhere", "a file"])
@@ -219,7 +339,7 @@ def test_a_labkit_data_that_is_no_folder_is_an_error(tmp_path, data_home, monkey
     (tmp_path / "a file").touch()
     monkeypatch.setenv("LABKIT_DATA", str(tmp_path / where))
     with pytest.raises(
-        FileNotFoundError, match=r"is not a folder; set it to one that holds .*, or unset it"
+        FileNotFoundError, match=r"is not a folder .*; set it to one that holds .*, or unset it"
     ) as caught:
         load("mnist")
     assert str(tmp_path / where) in str(caught.value)
@@ -229,18 +349,26 @@ def test_a_relative_labkit_data_counts_from_the_working_folder_or_the_repository
     tmp_path, data_home, monkeypatch
 ):
     write_set(tmp_path / "course" / "images")
+    monkeypatch.setattr(folders, "repository", lambda: tmp_path)
     monkeypatch.chdir(tmp_path / "course")
-    for relative in (
-        "images",
-        "course/images",
-    ):  # the second from data_home's parent, where notebooks are not
+    for relative in ("images", "course/images"):
         monkeypatch.setenv("LABKIT_DATA", relative)
-        assert load("mnist").source == "LABKIT_DATA"
+        assert load("mnist").source.startswith("LABKIT_DATA")
     monkeypatch.setenv("LABKIT_DATA", "images")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError) as caught:
         load("mnist")
     assert str(tmp_path) in str(caught.value)  # a relative path means little without it
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, data_home, monkeypatch):
+    write_set(tmp_path / "downloads")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LABKIT_DATA", "~/downloads")
+    assert load("mnist").source.startswith("LABKIT_DATA")
+    monkeypatch.setenv("LABKIT_DATA", "~nobody-of-this-name/downloads")
+    with pytest.raises(FileNotFoundError, match="~nobody-of-this-name/downloads is not a folder"):
+        load("mnist")
 
 
 def test_an_empty_labkit_data_is_none(data_home, monkeypatch):
@@ -252,11 +380,21 @@ def test_an_empty_labkit_data_is_none(data_home, monkeypatch):
 
 
 def test_a_download_lands_in_the_data_folder_and_is_used_again(data_home, network, monkeypatch):
-    fake_download(monkeypatch, lambda root: write_set(root, shade=5))
+    fake_download(monkeypatch, lambda root: publish(monkeypatch, "mnist", write_set(root, shade=5)))
     found = load("mnist")
-    assert found.source == "download" and (found.train == 5).all()
-    assert load("mnist", download=False).source == "data folder"
+    assert found.source == "download" and found.is_published and (found.train == 5).all()
+    again = load("mnist", download=False)
+    assert again.source == "data folder" and again.key == found.key
     assert [path.name for path in data_home.iterdir()] == ["MNIST"]
+
+
+def test_a_stray_file_where_the_set_belongs_stops_no_download(data_home, network, monkeypatch):
+    stray = data_home / "MNIST" / "raw" / ".DS_Store"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("a Mac's")
+    fake_download(monkeypatch, lambda root: write_set(root, shade=5))
+    assert (load("mnist").train == 5).all()
+    assert stray.read_text() == "a Mac's"
 
 
 @pytest.mark.parametrize(
@@ -325,10 +463,12 @@ def test_without_a_network_the_stand_in_is_used_and_says_so(data_home, capsys):
 
 
 def test_download_false_opens_no_socket(data_home, monkeypatch):
-    monkeypatch.setattr(
-        "socket.create_connection", lambda *args, **kwargs: pytest.fail("a socket was opened")
-    )
-    monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("a socket was opened"))
+    def fail(*args, **kwargs):
+        pytest.fail("a socket was opened")
+
+    monkeypatch.setattr("labkit.files.online", fail)
+    monkeypatch.setattr("socket.create_connection", fail)
+    monkeypatch.setattr("socket.socket.connect", fail)
     assert load("mnist", SMALL, download=False).is_stand_in
 
 
@@ -355,13 +495,19 @@ def test_stand_ins_have_the_size_asked_for_their_factors_and_no_image_twice(data
     assert len(torch.cat([found.train, found.test]).unique(dim=0)) == 30
 
 
+def noise(n, seed):
+    """A stand-in that is quick to draw."""
+    generator = torch.Generator().manual_seed(seed)
+    shades = torch.randint(256, (n,), generator=generator)
+    images = shades.byte()[:, None, None, None].expand(n, 1, 28, 28).contiguous()
+    return synthetic.StandIn(images, shades % 10, {"shade": shades.float()})
+
+
 @pytest.fixture
 def full_size(monkeypatch):
-    """Digits whose full set is 700 and 90: small enough to draw, and more than the generator draws
-    at once.
-    """
-    title, class_name, classes, generate, _ = images.SETS["mnist"]
-    monkeypatch.setitem(images.SETS, "mnist", (title, class_name, classes, generate, (700, 90)))
+    """A quick stand-in for digits, whose full set is 700 and 90 images."""
+    known = images.SETS["mnist"]._replace(draw=noise, full=(700, 90))
+    monkeypatch.setitem(images.SETS, "mnist", known)
 
 
 def test_more_than_there_is_means_all(data_home, full_size):
@@ -369,7 +515,9 @@ def test_more_than_there_is_means_all(data_home, full_size):
     assert (len(found.train), len(found.test)) == (700, 90)
 
 
-def test_a_part_is_the_beginning_of_the_whole_drawn_or_cached(data_home, full_size):
+def test_a_part_is_the_beginning_of_the_whole_drawn_or_cached(data_home, monkeypatch):
+    known = images.SETS["mnist"]._replace(full=(700, 90))  # more than is drawn at once
+    monkeypatch.setitem(images.SETS, "mnist", known)
     drawn = load("mnist", size=(600, 40))
     whole = load("mnist")
     cached = load("mnist", size=(600, 40))
@@ -393,13 +541,20 @@ def cached_files(data_home):
 
 def test_a_full_set_is_drawn_once(data_home, full_size, monkeypatch):
     first = load("mnist")
-    title, class_name, classes, _, size = images.SETS["mnist"]
-    monkeypatch.setitem(
-        images.SETS,
-        "mnist",
-        (title, class_name, classes, lambda *args, **kw: pytest.fail("drawn again"), size),
-    )
+    changed = images.SETS["mnist"]._replace(draw=lambda *args, **kw: pytest.fail("drawn again"))
+    monkeypatch.setitem(images.SETS, "mnist", changed)
     assert torch.equal(load("mnist").train, first.train)
+
+
+def test_a_cache_of_stand_ins_ends_with_the_code_that_drew_them(
+    data_home, full_size, tmp_path, monkeypatch
+):
+    load("mnist")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "digits.py").write_text("another way to draw")
+    monkeypatch.setattr(synthetic, "__file__", str(tmp_path / "code" / "__init__.py"))
+    load("mnist")
+    assert len(list((data_home / "cache").iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -479,3 +634,59 @@ def test_an_interrupt_while_writing_keeps_the_old_file(tmp_path):
         temporary.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+# The key.
+
+
+def test_a_key_loads_the_same_images_again_without_a_word(given, capsys):
+    write_set(given)
+    found = load("mnist", size=(12, 3))
+    capsys.readouterr()
+    assert (found.key.name, found.key.size) == ("mnist", (12, 3))
+    again = pickle.loads(pickle.dumps(found.key)).load()
+    assert torch.equal(again.train, found.train) and torch.equal(again.test, found.test)
+    assert torch.equal(again.train_labels, found.train_labels) and again.key == found.key
+    assert found.key.load() is again and capsys.readouterr().out == ""
+
+
+def test_a_key_of_a_stand_in_draws_it_again(data_home, capsys):
+    found = load("cats", SMALL)
+    capsys.readouterr()
+    again = found.key.load()
+    assert again.is_stand_in and torch.equal(again.train, found.train)
+    assert capsys.readouterr().out == ""
+
+
+CHANGES = {
+    "a pixel": ("images", lambda content: content[:-1] + bytes([content[-1] ^ 1])),
+    "a label": ("labels", lambda content: content[:-1] + bytes([content[-1] ^ 1])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_key_refuses_images_that_have_changed(given, change, part):
+    kind, damage = CHANGES[change]
+    raw = write_set(given)
+    key = load("mnist").key
+    (raw / NAMES[part, kind]).write_bytes(damage((raw / NAMES[part, kind]).read_bytes()))
+    assert load("mnist").key != key
+    with pytest.raises(ValueError, match="mnist has changed.*Put those images back"):
+        key.load()
+
+
+def test_real_images_do_not_pass_for_the_stand_in_of_an_earlier_run(given):
+    key = load("mnist", size=SMALL).key
+    write_set(given)
+    with pytest.raises(ValueError, match=r"from LABKIT_DATA.*, expected .* from built-in stand-in"):
+        key.load()
+
+
+def test_keys_are_equal_if_the_images_are_wherever_they_were_found():
+    here, there = (
+        DataKey("mnist", (3, 2), source, "abc") for source in ("download", "data folder")
+    )
+    other = DataKey("mnist", (3, 2), "download", "abd")
+    assert here == there and hash(here) == hash(there) and fingerprint(here) == fingerprint(there)
+    assert here != other and fingerprint(here) != fingerprint(other)

@@ -1,18 +1,19 @@
-"""Folders and archives of photographs: any size and mode, broken files named, nothing outside the
-archive, a split that stays.
-"""
+"""Photographs of any size and mode; broken files are named, and the split stays as it is."""
 
+import hashlib
 import io
+import os
 import tarfile
 import zipfile
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from labkit.data import load, photos
 
 N = 110  # images: just above the fewest that are accepted
+NAMES = [f"{k:03}.bmp" for k in range(N)]
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
 
 
@@ -197,7 +198,7 @@ def test_of_exact_copies_the_first_name_stays(tmp_path, data_home, monkeypatch, 
         == len(found.train) + len(found.test)
         == N
     )
-    assert "left out 2 exact copies of other images, e.g. 2/copy.bmp" in capsys.readouterr().out
+    assert "left out 2 exact copies of other images, e.g. '2/copy.bmp'" in capsys.readouterr().out
 
 
 def test_hidden_files_and_other_files_are_no_images(tmp_path, pictures):
@@ -230,7 +231,7 @@ def test_too_few_images_is_an_error_with_the_remedy(tmp_path, pictures, write, n
         ValueError, match=r"expected at least 100 .*Add images or move .* away"
     ) as caught:
         photos.read(place)
-    said = str(caught.value).replace("cats/bad", "bad")
+    said = str(caught.value).replace("cats/bad", "bad").replace("'", "")
     assert message in said and str(place) in said
 
 
@@ -294,13 +295,40 @@ def test_a_truncated_archive_is_never_taken_for_a_whole_one(tmp_path, pictures, 
 # Split and cache.
 
 
-def test_the_split_is_a_tenth_and_no_image_moves_when_others_come():
-    names = [f"cat_{k}.jpg" for k in range(5000)]
-    held_out = [name for name in names if photos.is_held_out(name)]
-    assert 0.08 < len(held_out) / len(names) < 0.12
-    assert all(
-        photos.is_held_out(f"cats/more/{name}") for name in held_out
-    )  # wherever the folder lies
+def test_the_split_is_a_tenth_of_names_and_of_folders():
+    for names in ([f"cat_{k}.jpg" for k in range(5000)], [f"{k}/cat.jpg" for k in range(5000)]):
+        assert 0.08 < sum(map(photos.is_held_out, names)) / len(names) < 0.12
+
+
+def test_a_folder_of_one_image_each_is_split_like_any_other(tmp_path, pictures):
+    """The whole path decides: the last part of each name here is the same."""
+    files = {f"{k}/cat.png": content for k, content in enumerate(pictures.values())}
+    for place in (tmp_path / "cats", tmp_path / "cats.tar"):
+        (write_archive if place.suffix else write_folder)(place, files)
+        held_out = photos.read(place)["held_out"]
+        assert 0 < held_out.sum() < 0.3 * N
+
+
+@pytest.mark.parametrize("top", ["", "./", "cats/", "./cats/", "Photos of cats/"])
+def test_the_folder_around_an_archive_does_not_change_the_split(tmp_path, pictures, top):
+    files = {f"{top}{k}.png": content for k, content in enumerate(pictures.values())}
+    with tarfile.open(tmp_path / "cats.tar", "w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    expected = [
+        hashlib.sha256(f"{k}.png".encode()).digest()[0] % 10 == 0
+        for k in sorted(range(N), key=lambda k: f"{k}.png")
+    ]
+    assert photos.read(tmp_path / "cats.tar")["held_out"].tolist() == expected
+
+
+@pytest.mark.parametrize("side", [True, False])
+def test_a_set_with_one_side_of_the_split_empty_is_refused(tmp_path, pictures, monkeypatch, side):
+    monkeypatch.setattr(photos, "is_held_out", lambda name: side)
+    with pytest.raises(ValueError, match="on one side of the split.*give the files other names"):
+        photos.read(write_folder(tmp_path / "cats", pictures))
 
 
 def test_train_and_test_share_no_image_and_stay_when_images_are_added(
@@ -346,3 +374,115 @@ def test_the_second_load_reads_the_cache_until_something_changes(
     write(given / place, {**pictures, "another.png": encoded(Image.new("RGB", (9, 9), WHITE))})
     assert len(load("cats").train) + len(load("cats").test) == N + 1
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize("place", ["cats", "cats.tar"])
+def test_other_photographs_of_the_same_size_and_time_are_read_again(
+    tmp_path, data_home, monkeypatch, pictures, place
+):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    write = write_folder if place == "cats" else write_archive
+    raw = {
+        name: encoded(Image.new("RGB", (9, 9), (9, 9, k)), "BMP") for k, name in enumerate(NAMES)
+    }
+    write(tmp_path / place, raw)
+    path = tmp_path / place / NAMES[0] if place == "cats" else tmp_path / place
+    before, first = path.stat(), load("cats")
+    path.write_bytes(path.read_bytes().replace(bytes([0, 9, 9] * 9), bytes([7, 80, 7] * 9)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert load("cats").key != first.key
+
+
+# Files that would harm.
+
+
+def test_names_that_do_not_decode_are_read_and_named_without_terminal_escapes(
+    tmp_path, data_home, monkeypatch, capsys, pictures
+):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    strange = {os.fsdecode(b"caf\xe9.png"): encoded(Image.new("RGB", (9, 9), WHITE))}
+    broken = {os.fsdecode(b"\x1b[2J\xff.jpg"): b"", "copy.png": pictures["0/000.png"]}
+    write_folder(tmp_path / "cats", {**pictures, **strange, **broken})
+    for _ in range(2):  # read, and from the cache
+        found = load("cats")
+        assert len(found.train) + len(found.test) == N + 1
+        printed = capsys.readouterr().out
+        assert r"'\x1b[2J\udcff.jpg'" in printed and "\x1b" not in printed
+        printed.encode("utf-8")
+        assert "damaged" not in printed
+
+
+@pytest.mark.parametrize("place", ["cats", "cats.tar", "cats.zip"])
+def test_a_file_too_large_for_an_image_is_left_out_unread(tmp_path, monkeypatch, pictures, place):
+    monkeypatch.setattr(photos, "MOST_BYTES", 5_000)
+    write = write_folder if place == "cats" else write_archive
+    found = photos.read(write(tmp_path / place, {**pictures, "huge.png": encoded(noise(50))}))
+    assert len(found["images"]) == N
+    (broken,) = found["broken"]
+    assert broken.endswith("huge.png' (ValueError)")
+
+
+def test_a_sparse_file_of_gigabytes_is_neither_read_nor_hashed(tmp_path, monkeypatch, pictures):
+    place = write_folder(tmp_path / "cats", {**pictures, "huge.jpg": b""})
+    with open(place / "huge.jpg", "r+b") as file:
+        file.truncate(10**10)
+    key = photos.key(place)
+    assert photos.read(place)["broken"] == ["'huge.jpg' (ValueError)"] and len(key) == 16
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("side", [7_100, 10_000, 13_400])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path, monkeypatch, pictures, side
+):
+    content = encoded(Image.new("1", (side, side)))
+    place = write_folder(tmp_path / "cats", {**pictures, "bomb.png": content})
+    load_pixels = ImageFile.ImageFile.load
+
+    def guarded(self):
+        assert self.width < 1000, "decoded"
+        return load_pixels(self)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", guarded)
+    found = photos.read(place)
+    assert len(found["images"]) == N
+    assert found["broken"] in (["'bomb.png' (ValueError)"], ["'bomb.png' (DecompressionBombError)"])
+
+
+def test_a_zip_with_a_password_is_told_how_to_go_on(tmp_path, pictures):
+    place = write_archive(tmp_path / "cats.zip", pictures)
+    content = bytearray(place.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of every entry
+        start = content.find(mark)
+        while start >= 0:
+            content[start + offset] |= 1
+            start = content.find(mark, start + 1)
+    place.write_bytes(content)
+    with pytest.raises(ValueError, match="locked with a password; unpack it into a folder"):
+        photos.read(place)
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_place_that_may_not_be_read_is_an_error_and_not_fewer_cats(
+    tmp_path, data_home, monkeypatch, pictures, what
+):
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    write_folder(tmp_path / "cats", pictures)
+    closed, scandir, opened = str(tmp_path / "cats" / "0"), os.scandir, type(tmp_path).open
+
+    def refuse(path, *args, **kwargs):
+        denied = PermissionError(13, "Permission denied", str(path))
+        if what == "folder" and str(path) == closed:
+            raise denied
+        if what == "file" and str(path).endswith("000.png"):
+            raise denied
+        return (scandir if what == "folder" else opened)(path, *args, **kwargs)
+
+    if what == "folder":
+        monkeypatch.setattr(os, "scandir", refuse)
+    else:
+        monkeypatch.setattr(type(tmp_path), "open", refuse)
+    with pytest.raises(PermissionError, match=f"{closed}.* may not be read by this user.*chmod"):
+        load("cats")

@@ -1,10 +1,12 @@
+"""Profiles, seeds, and when to compute in bfloat16."""
+
 import random
 
 import numpy as np
 import pytest
 import torch
 
-from labkit.profile import PROFILES, pick, profile, seed_everything
+from labkit.profile import PROFILES, autocast, has_bf16, pick, profile, seed_everything
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -36,3 +38,13 @@ def test_seed_everything_repeats_all_three_generators():
         return random.random(), np.random.rand(), torch.rand(1).item()
 
     assert draw() == draw()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_autocast_computes_in_bfloat16_only_where_the_processor_can(monkeypatch, there):
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: there, raising=False)
+    assert has_bf16("cpu") == there
+    with autocast("cpu"):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if there else torch.float32)

@@ -1,6 +1,4 @@
-"""The built-in stand-ins: images drawn from geometry when the real ones are not there, with the
-factors that they were drawn from.
-"""
+"""The built-in stand-ins: images drawn from geometry, with the factors they were drawn from."""
 
 from labkit.data.synthetic.cats import cat_faces
 from labkit.data.synthetic.digits import digits

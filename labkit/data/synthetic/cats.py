@@ -1,10 +1,10 @@
-"""Cat faces by procedure: 64×64 colour portraits, cropped as the photographs of the Cats set are,
-with every factor known.
+"""Drawn cat faces: 64×64 colour portraits, cropped like the photographs of the Cats set.
 
-A face is signed distances (outline, ears, eyes, nose), a height map that the light falls on, and a
-coat whose hairs are noise averaged along their direction (line integral convolution, Cabral &
-Leedom 1993). Lengths are in half pictures, y points down, colours are in [0, 1]. Inside, a picture
-is (N, 3, P) with P = 64·64 pixels, a field is (N, P), and the factors `f` are columns, (N, 1).
+A face is made of signed distances (outline, ears, eyes, nose), a height map that the light falls
+on, and a coat whose hairs are noise averaged along their direction (line integral convolution,
+Cabral & Leedom 1993). Lengths are in half pictures, y points down, colours are in [0, 1]. Inside, a
+picture is (N, 3, P) with P = 64·64 pixels, a field is (N, P), and the factors `f` are columns, (N,
+1).
 """
 
 import math
@@ -74,10 +74,9 @@ RANGES = {
 
 @one_thread()
 def cat_faces(n: int, seed: int = 0) -> StandIn:
-    """`n` cat faces: images uint8 (n, 3, 64, 64), labels zero, factors as in `RANGES`; a small set
-    is the beginning of a large one.
+    """`n` cat faces: images uint8 (n, 3, 64, 64), labels zero, factors as in `RANGES`.
 
-    Raises ValueError for n < 1.
+    A small set is the beginning of a large one. Raises ValueError for n < 1.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 image, got {n}")
@@ -91,8 +90,9 @@ def cat_faces(n: int, seed: int = 0) -> StandIn:
 
 
 def draw_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Uniform, independent factors of `n` cats, but for `white`: bicolour cats all have much, half
-    the others none; name → float32 (n,).
+    """Random factors of `n` cats, name → float32 (n,): uniform and independent but for `white`.
+
+    Bicolour cats all have much white, half of the others have none.
     """
     f = {name: uniform(n, low, high, generator) for name, (low, high) in RANGES.items()}
     f["coat"] = torch.randint(len(COATS), (n,), generator=generator).float()
@@ -103,8 +103,9 @@ def draw_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def render(factors: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """Draw cats from their factors, each (N,); the generator gives what no factor names (hairs,
-    bokeh, grain) → uint8 (N, 3, 64, 64).
+    """Draw cats from their factors, each (N,) → uint8 (N, 3, 64, 64).
+
+    The generator gives what no factor names: hairs, bokeh and grain.
     """
     f = {name: value[:, None] for name, value in factors.items()}
     p = pixel_grid(len(f["coat"]), SIZE)
@@ -156,8 +157,9 @@ def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def head_points(p: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Picture points in the head's own axes: tilt rotates; turn and nod shift what stands nearer to
-    the viewer further, (N, P, 2).
+    """Picture points in the head's own axes, (N, P, 2).
+
+    Tilt rotates; turn and nod shift a point the more, the nearer it is to the viewer.
     """
     pivot = torch.tensor([0.0, 0.1])
     q = 0.96 * rotate(p - pivot, -f["tilt"][:, 0]) + pivot
@@ -166,9 +168,7 @@ def head_points(p: Tensor, f: dict[str, Tensor]) -> Tensor:
 
 
 def hairs(p: Tensor, f: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """Noise averaged along the lie of the fur, which radiates from the nose; a field of unit
-    variance.
-    """
+    """Noise averaged along the lie of the fur, which radiates from the nose; of unit variance."""
     n, grid = len(p), p.reshape(-1, SIZE, SIZE, 2)
     noise = torch.randn(n, 1, SIZE, SIZE, generator=generator) + smooth_noise(
         n, 1, SIZE, 32, generator
@@ -208,8 +208,9 @@ def outline(half: Tensor, f: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]
 
 
 def shading(half: Tensor, head: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Lambert's law, to first order in the slope of a height map, for light from above and one
-    side; about 1, (N, 1, P).
+    """Brightness by Lambert's law for light from above and one side; about 1, (N, 1, P).
+
+    To first order in the slope of a height map of the face.
     """
     dome = 0.55 * (1 - (1 + head / 0.6).clamp(0, 1) ** 2)
     muzzle = 0.16 * bump(half, 0.15, 0.54, 0.16, 0.14) + 0.08 * bump(half, 0, 0.75, 0.2, 0.1)
@@ -227,8 +228,9 @@ def shading(half: Tensor, head: Tensor, f: dict[str, Tensor]) -> Tensor:
 def marking_mask(
     half: Tensor, ear: Tensor, hair: Tensor, blotch: Tensor, flecks: Tensor, f: dict[str, Tensor]
 ) -> Tensor:
-    """Where each cat's marking lies, a field in [0, 1]; `ear` is negative on the ears, `blotch` and
-    `flecks` are coarse and fine noise.
+    """Where each cat's marking lies, a field in [0, 1].
+
+    `ear` is negative on the ears, `blotch` and `flecks` are coarse and fine noise.
     """
     from_nose = half - torch.tensor([0.0, 0.3])
     radius, angle = (
@@ -256,8 +258,9 @@ def marking_mask(
 def coat_colour(
     half: Tensor, ear: Tensor, hair: Tensor, f: dict[str, Tensor], generator: torch.Generator
 ) -> Tensor:
-    """Colour of the fur at every point: ground, marking, pale muzzle and eye rings, white, and
-    light and dark hairs, (N, 3, P).
+    """Colour of the fur at every point, (N, 3, P).
+
+    Ground, marking, pale muzzle and eye rings, white, and light and dark hairs.
     """
     blotch = smooth_noise(len(half), 3, SIZE, 4, generator).flatten(2)
     flecks = smooth_noise(len(half), 1, SIZE, 13, generator).flatten(1)
@@ -312,7 +315,7 @@ def background(p: Tensor, f: dict[str, Tensor], generator: torch.Generator) -> T
 def paint_ears(
     picture: Tensor, hollow: Tensor, head: Tensor, hair: Tensor, f: dict[str, Tensor]
 ) -> Tensor:
-    """The hollow of the ear: bare skin between pale hairs, darker the deeper."""
+    """The hollow of the ear: bare skin between pale hairs, darker further in."""
     skin = (0.43 * rgb(90, 62, 56) + 0.38 * pick(GROUND, f["coat"])) * (1 + 0.17 * hair[:, None])
     shadow = 1 - 0.4 * smoothstep(-hollow, 0.02, 0.14)
     return paint(
@@ -340,8 +343,9 @@ def paint_muzzle(picture: Tensor, half: Tensor, shade: Tensor, f: dict[str, Tens
 
 
 def paint_eyes(picture: Tensor, q: Tensor, half: Tensor, f: dict[str, Tensor]) -> Tensor:
-    """Almond eyes with the outer corner raised: dark rim, iris, pupil, the shadow of the lid, and a
-    highlight on the light's side.
+    """Almond eyes with the outer corner raised.
+
+    Dark rim, iris, pupil, the shadow of the lid, and a highlight on the side of the light.
     """
     centre = torch.cat([0.44 * f["head_width"] + 0.02, torch.full_like(f["coat"], -0.16)], -1)
     x, y = (
@@ -373,8 +377,9 @@ def paint_eyes(picture: Tensor, q: Tensor, half: Tensor, f: dict[str, Tensor]) -
 
 
 def paint_whiskers(picture: Tensor, q: Tensor, half: Tensor, generator: torch.Generator) -> Tensor:
-    """Four hairs a side, parabolas y = slope·x + bend·x² from the muzzle outwards, that fade
-    towards their tips.
+    """Four hairs on each side, which fade towards their tips.
+
+    Parabolas y = slope·x + bend·x² from the muzzle outwards.
     """
     x, y = half[..., 0] - 0.2, half[..., 1] - 0.5
     for k in range(4):

@@ -143,8 +143,9 @@ STYLES = {
 
 
 def catmull_rom(points: Tensor, spans: list[int]) -> Tensor:
-    """The curve through points (K, D), span k sampled in spans[k] pieces → (1 + Σ spans, D). Linear
-    in the points.
+    """The curve through points (K, D), with spans[k] pieces in span k → (1 + Σ spans, D).
+
+    It is linear in the points.
     """
     p = torch.cat([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     curve = [points[:1]]
@@ -158,8 +159,7 @@ def catmull_rom(points: Tensor, spans: list[int]) -> Tensor:
 
 
 def read_hand(text: str) -> tuple[Tensor, Tensor, Tensor]:
-    """A hand of `STYLES` as its points (C, 2), the stroke that each belongs to (C,), and a matrix
-    (C, 2·SEGMENTS).
+    """A hand of `STYLES` as points (C, 2), the stroke of each (C,), and a matrix (C, 2·SEGMENTS).
 
     The matrix turns points into the starts and then the ends of the segments, so that a batch in
     mixed hands is one product.
@@ -190,8 +190,9 @@ def read_hand(text: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Hands(NamedTuple):
-    """All hands as read_hand gives them, padded to one length; how many each class has, and the row
-    of its first.
+    """All hands as read_hand gives them, padded to one length.
+
+    Also how many hands each class has, and the row of its first one.
     """
 
     points: Tensor
@@ -220,9 +221,7 @@ HANDS = read_hands(STYLES)
 def draw_factors(
     labels: Tensor, generator: torch.Generator, hands: Hands = HANDS
 ) -> dict[str, Tensor]:
-    """How each of the digits is written, by chance, (N,) each; the units are in the docstring of
-    `digits`.
-    """
+    """Random factors of how each digit is written, (N,) each; units as in `digits`."""
     n = len(labels)
 
     def normal(mean: float, std: float) -> Tensor:
@@ -249,8 +248,9 @@ def draw_factors(
 def write(
     labels: Tensor, factors: dict[str, Tensor], generator: torch.Generator, hands: Hands = HANDS
 ) -> Tensor:
-    """The pen's path in half heights of a digit: the starts and then the ends of its segments, (N,
-    2·SEGMENTS, 2).
+    """The path of the pen in half heights of a digit, (N, 2·SEGMENTS, 2).
+
+    First the starts and then the ends of its segments.
     """
     n = len(labels)
 
@@ -279,8 +279,9 @@ def write(
 def place(
     path: Tensor, radius: Tensor, size: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Starts and ends (N, SEGMENTS, 2) of the segments in pixels, as MNIST places its digits: the
-    ink in a box, its mass at the centre.
+    """Starts and ends (N, SEGMENTS, 2) of the segments in pixels, where MNIST places digits.
+
+    The ink lies in a box, and its centre of mass is in the middle of the picture.
     """
     extent = (path.amax(1) - path.amin(1)).amax(1)
     a, b = (path * ((size * BOX - 2 * radius.mean(1)) / extent)[:, None, None]).chunk(2, dim=1)

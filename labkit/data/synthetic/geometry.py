@@ -23,19 +23,15 @@ def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tens
     return torch.rand(n, generator=generator) * (high - low) + low
 
 
-def segment_distance(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Distance from points p (N, P, 2) to the segments from a to b, each (N, 2) → (N, P)."""
-    return strokes_distance(p, a[:, None], b[:, None])
-
-
 def polyline_distance(p: Tensor, vertices: Tensor) -> Tensor:
     """Distance from points p (N, P, 2) to the open polyline through vertices (N, V, 2) → (N, P)."""
     return strokes_distance(p, vertices[:, :-1], vertices[:, 1:])
 
 
 def strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor | None = None) -> Tensor:
-    """Signed distance from points p (N, P, 2) to the union of S segments a → b, (N, S, 2), drawn
-    with pens of `radius` (N, S) → (N, P).
+    """Signed distance from points p (N, P, 2) to the union of S pen strokes → (N, P).
+
+    A stroke is a segment a → b, (N, S, 2), drawn with a pen of `radius` (N, S).
     """
     if radius is None:
         radius = a.new_zeros(a.shape[:2])
@@ -49,8 +45,9 @@ def strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor | None = No
 
 
 def _strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor) -> Tensor:
-    """In the frame of a segment of length L, with u along and v across, the distance is √((u −
-    clamp(u, 0, L))² + v²).
+    """The distance to each segment by the frame of the segment itself.
+
+    There, with length L, u along and v across, the distance is √((u − clamp(u, 0, L))² + v²).
     """
     x, y = (
         plane.contiguous() for plane in p.unbind(-1)
@@ -74,9 +71,7 @@ def _strokes_distance(p: Tensor, a: Tensor, b: Tensor, radius: Tensor) -> Tensor
 
 
 def polygon_distance(p: Tensor, vertices: Tensor) -> Tensor:
-    """Signed distance from points p (N, P, 2) to the closed polygon through vertices (N, V, 2),
-    negative inside → (N, P).
-    """
+    """Signed distance from points (N, P, 2) to polygons of vertices (N, V, 2) → (N, P)."""
     closed = torch.cat([vertices, vertices[:, :1]], dim=1)
     outside = torch.ones(p.shape[:2], dtype=torch.bool)
     for k in range(
@@ -120,8 +115,9 @@ def rotate(p: Tensor, angle: Tensor) -> Tensor:
 def smooth_noise(
     n: int, channels: int, size: int, cells: int, generator: torch.Generator
 ) -> Tensor:
-    """Band-limited noise with about `cells` bumps a side, unit variance, (n, channels, size,
-    size).
+    """Band-limited noise of unit variance, (n, channels, size, size).
+
+    It has about `cells` bumps along each side.
     """
     coarse = torch.randn(n, channels, cells + 3, cells + 3, generator=generator)
     fine = F.interpolate(
@@ -132,8 +128,9 @@ def smooth_noise(
 
 
 def elastic_warp(p: Tensor, strength: Tensor, cells: int, generator: torch.Generator) -> Tensor:
-    """Points of a full pixel grid (N, size², 2), each displaced by smooth noise of `strength` (N,)
-    (Simard et al. 2003).
+    """Points of a full pixel grid (N, size², 2), displaced by smooth noise of `strength` (N,).
+
+    Source: Simard et al. 2003.
     """
     size = round(p.shape[1] ** 0.5)
     offset = smooth_noise(len(p), 2, size, cells, generator).flatten(2).transpose(1, 2)

@@ -37,12 +37,11 @@ HANDS = read_hands(STYLES)
 
 @one_thread()
 def operators(n: int, seed: int = 0, labels: torch.Tensor | None = None) -> StandIn:
-    """`n` signs, images uint8 (n, 1, 28, 28), with the labels asked for (0: plus, 1: minus) or
-    uniform random ones.
+    """`n` signs + (label 0) or − (label 1), as asked for or uniform: uint8 (n, 1, 28, 28).
 
     Factors as of `digits`; size is the longer side as a share of the box that digits fill, 0.6 to
-    1, for a sign is not written as tall. Raises ValueError for n < 1 or labels that are not n
-    numbers of 0 and 1.
+    1, because a sign is written smaller than a digit. Raises ValueError for n < 1 or labels that
+    are not n numbers of 0 and 1.
     """
     labels = draw_labels(n, seed, labels, classes=2)
     images, factors = [], []

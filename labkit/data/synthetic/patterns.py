@@ -1,5 +1,4 @@
-"""The five patterns that cut all drawn clothing: upper bodies, trousers, sandals, closed shoes and
-bags.
+"""The five patterns of all drawn clothing: upper bodies, trousers, sandals, closed shoes and bags.
 
 A pattern takes pixels p (n, 784, 2), its measures m, the cloth, noise and dice, and gives grey
 values (n, 784) with the lengths it used. Lengths are pixels of the 28×28 frame, y downwards; a
@@ -23,8 +22,9 @@ PRINTS = ("plain", "horizontal stripes", "vertical stripes", "plaid", "dots", "b
 
 
 class Dice:
-    """Uniform draws for n images, one column of (n, DRAWS) at a time: what an image draws depends
-    on no other image.
+    """Uniform draws for n images, one column of (n, DRAWS) at a time.
+
+    What an image draws depends on no other image.
     """
 
     def __init__(self, draws: Tensor):
@@ -39,8 +39,9 @@ class Dice:
 
 
 class Canvas:
-    """Grey values (n, 784) of n images that grow layer by layer; `there` (n,) switches a layer on
-    (1) or off (0).
+    """Grey values (n, 784) of n images, painted layer by layer.
+
+    `there` (n,) switches a layer on (1) or off (0).
     """
 
     def __init__(self, n: int):
@@ -73,9 +74,7 @@ def points(*xy: tuple[float | Tensor, float | Tensor]) -> Tensor:
 def ellipse(
     q: Tensor, x: float | Tensor, y: float | Tensor, rx: float | Tensor, ry: float | Tensor
 ) -> Tensor:
-    """Distance from pixels q (n, P, 2) to an ellipse with centre (x, y) and radii (rx, ry) → (n,
-    P).
-    """
+    """Distance from pixels q (n, P, 2) to ellipses of centre (x, y), radii (rx, ry) → (n, P)."""
     centre, radii = points((x, y), (rx, ry)).unbind(1)
     return ellipse_distance(q, centre, radii)
 
@@ -99,8 +98,9 @@ def mirror(q: Tensor) -> Tensor:
 
 
 def frame(p: Tensor, left: Tensor, right: Tensor, top: Tensor, bottom: Tensor) -> Tensor:
-    """Pixels p (n, P, 2) in the coordinates of a garment with this bounding box, (n,) each:
-    centred, the longer side filling the frame.
+    """Pixels p (n, P, 2) in the coordinates of a garment with this bounding box, (n,) each.
+
+    The garment is centred, and its longer side fills the frame.
     """
     size = torch.maximum(right - left, bottom - top)
     return (p - SIZE / 2) * (size / SIZE)[:, None, None] + points(
@@ -109,8 +109,9 @@ def frame(p: Tensor, left: Tensor, right: Tensor, top: Tensor, bottom: Tensor) -
 
 
 def accent(cloth: Tensor, dice: Dice, low: float, high: float) -> Tensor:
-    """Factors (n,) for a detail: between low and high on light cloth (n, 784), their inverse on
-    dark cloth, where dark does not show.
+    """Factors (n,) for the tone of a detail on cloth (n, 784): between low and high.
+
+    On dark cloth, where a darker detail would not show, it is their inverse.
     """
     factor = dice.between(low, high)
     return torch.where(cloth.mean(1) > 0.45, factor, 1 / factor)
@@ -119,8 +120,9 @@ def accent(cloth: Tensor, dice: Dice, low: float, high: float) -> Tensor:
 def fabric(
     p: Tensor, brightness: Tensor, texture: Tensor, pattern: Tensor, noise: Tensor, dice: Dice
 ) -> Tensor:
-    """Tones (n, 784) of cloth with creases, a grainy texture and one of PRINTS; noise (n, 3, 784)
-    is fine, blotchy and wide.
+    """Tones (n, 784) of cloth with creases, a grainy texture and one of PRINTS.
+
+    noise (n, 3, 784) is fine, blotchy and wide.
     """
     (x, y), (fine, blotches, wide) = p.unbind(-1), noise.unbind(1)
     period, phase = dice.between(2.2, 5.5)[:, None], dice.between(0, 6.28)[:, None]
@@ -152,8 +154,7 @@ def fabric(
 def upper_body(
     p: Tensor, m: dict[str, Tensor], cloth: Tensor, noise: Tensor, dice: Dice
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Whatever hangs from the shoulders: sleeves behind a torso, a neckline, a collar or hood, and
-    the details of the front.
+    """Whatever hangs from the shoulders: sleeves, torso, neckline, and the details of the front.
 
     Measures are half-widths from the axis; `rise` is the height of collar or hood, `waist` and
     `hem` are shares of the chest, `angle` is that of the sleeve from the vertical in radians,
@@ -276,8 +277,9 @@ def upper_body(
 def trousers(
     p: Tensor, m: dict[str, Tensor], cloth: Tensor, noise: Tensor, dice: Dice
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Two legs under a waistband, the left one bowed out by `bow`; half-widths from the axis, `gap`
-    the inner one at the ankle.
+    """Two legs under a waistband, the left one bowed out by `bow`.
+
+    Measures are half-widths from the axis, `gap` the inner one at the ankle.
     """
     half = torch.stack([m["waist"], m["hip"], m["knee"], m["ankle"]]).amax(0)
     knee_y = m["crotch"] + 0.42 * (SIZE - m["crotch"])
@@ -316,9 +318,7 @@ def arch(x: Tensor) -> Tensor:
 def on_sole(
     p: Tensor, m: dict[str, Tensor], height: Tensor, cloth: Tensor, dice: Dice
 ) -> tuple[Canvas, Tensor]:
-    """A sole with its heel or wedge under a shoe of this height; and the pixels as (x, height above
-    the footbed).
-    """
+    """A sole with its heel or wedge under a shoe of this height; and pixels as (x, height)."""
     heel, sole = m["heel"], m["sole"]
     ground = frame(p, 0 * heel, 0 * heel + SIZE, -height, 0 * heel) * torch.tensor([1.0, -1.0])
     x, up = ground.unbind(-1)
@@ -354,8 +354,10 @@ def on_sole(
 def sandal(
     p: Tensor, m: dict[str, Tensor], cloth: Tensor, noise: Tensor, dice: Dice
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Straps on a sole: a toe band, and by chance a fork to the heel, a cage of bars, a counter or
-    a strap round the ankle.
+    """Straps on a sole.
+
+    A toe band, and by chance a fork to the heel, a cage of bars, a counter or a strap around the
+    ankle.
     """
     ankle, solid, span, peak = (
         m["ankle"],
@@ -497,8 +499,9 @@ def shoe(
 def bag(
     p: Tensor, m: dict[str, Tensor], cloth: Tensor, noise: Tensor, dice: Dice
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A body with rounded corners under a handle, flap, clasp and seams; `power` makes the handle
-    an arch (1) or a triangle (2).
+    """A body with rounded corners under a handle, with flap, clasp and seams.
+
+    `power` makes the handle an arch (1) or a triangle (2).
     """
     top, base, body, handle, span = m["top"], m["base"], m["body"], m["handle"], m["span"]
     half = torch.maximum(top, base)

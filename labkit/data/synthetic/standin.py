@@ -14,8 +14,8 @@ CHUNK = 512  # images rendered at once: small enough for the distance fields to 
 class StandIn:
     """Rendered images with the factors that generated them.
 
-    images uint8 (N, C, H, W); labels int64 (N,); factors: name → float32 (N,), the true values used
-    in rendering.
+    images: uint8 (N, C, H, W); labels: int64 (N,); factors: name → float32 (N,), the true values
+    used in rendering.
     """
 
     images: Tensor
@@ -24,8 +24,9 @@ class StandIn:
 
 
 def draw_labels(n: int, seed: int, labels: Tensor | None, classes: int = 10) -> Tensor:
-    """The labels asked for, or `n` uniform ones by `seed`; int64 (n,). Raises ValueError for a bad
-    count or label.
+    """The labels asked for, or `n` uniform ones by `seed`; int64 (n,).
+
+    Raises ValueError for a bad count or label.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 image, got {n}")
@@ -36,14 +37,16 @@ def draw_labels(n: int, seed: int, labels: Tensor | None, classes: int = 10) -> 
     labels = torch.as_tensor(labels, dtype=torch.int64)
     if labels.shape != (n,) or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"labels must be {n} whole numbers from 0 to {classes - 1}, one an image; got shape {tuple(labels.shape)}"
+            f"labels must be {n} whole numbers from 0 to {classes - 1}, one for each image; got"
+            f" shape {tuple(labels.shape)}"
         )
     return labels
 
 
 def chunks(n: int, seed: int) -> Iterator[tuple[slice, torch.Generator]]:
-    """The slices of a set of `n`, each with a generator of its own, so that a small set is the
-    beginning of a large one.
+    """The slices of a set of `n`, each with its own generator.
+
+    So a small set is the beginning of a large one.
     """
     for k, start in enumerate(range(0, n, CHUNK)):
         yield (
@@ -54,8 +57,9 @@ def chunks(n: int, seed: int) -> Iterator[tuple[slice, torch.Generator]]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread inside, as before outside: on arrays this small, waiting for a second
-    thread costs more than it saves.
+    """A context in which torch uses one thread.
+
+    On arrays this small, waiting for a second thread costs more than it saves.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
