@@ -1,0 +1,1 @@
+"""One file a study: its settings, `run(settings)`, and the weights that it makes."""
