@@ -111,8 +111,8 @@ class Progress:
         self,
         stem: str,
         cells: list[str],
-        known: dict[str, float],
         stream,
+        known: dict[str, float],
         pace: Pace | None = None,
         now: Callable[[], float] = time.monotonic,
     ):

@@ -248,7 +248,7 @@ def run_notebook(path: Path, run: Run) -> Outcome:
     try:
         notebook = read_notebook(path)
         cells = [cell.id for cell in notebook.cells if is_run(cell)]
-        progress = Progress(path.stem, cells, *known_times(path, run), run.console)
+        progress = Progress(path.stem, cells, run.console, *known_times(path, run))
         environment = kernel_environment(run.out, run.profile)
         outcome.status, outcome.detail = asyncio.run(
             execute(notebook, path.parent, environment, progress, run.stop, run.minutes)
