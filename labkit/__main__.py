@@ -8,6 +8,8 @@ from pathlib import Path
 
 from labkit import folders
 from labkit.console import close_stdout, one_line, open_streams
+from labkit.profile import PROFILES
+from labkit.profile import profile as current_profile
 
 EXAMPLES = """examples:
   python -m labkit run                         all notebooks in order
@@ -28,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
     profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
-    run.add_argument("--profile", metavar="P", help=profile)
+    run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
     out = "folder for the results (default: $LABKIT_RESULTS, else results/PROFILE)"
     run.add_argument("--out", metavar="DIR", type=Path, help=out)
     limit = "how long one notebook may take (default: no limit)"
@@ -92,8 +94,11 @@ def command(arguments: argparse.Namespace) -> int:
     from labkit import runner
 
     try:
-        return runner.main(arguments.picks, arguments.profile, arguments.out, arguments.timeout)
-    except runner.RunError as error:
+        profile = arguments.profile or current_profile()
+        out = (arguments.out or folders.results(profile)).expanduser().resolve()
+        notebooks = runner.pick_notebooks(folders.repository() / "notebooks", arguments.picks)
+        return runner.run(notebooks, out, profile, minutes=arguments.timeout)
+    except (runner.RunError, ValueError) as error:
         return complain(str(error))
 
 

@@ -1,4 +1,4 @@
-"""What the command line prints: streams that never fail, errors on one line, and a live forecast."""
+"""What the command line prints: streams that do not fail, errors on one line, a live forecast."""
 
 import os
 import re
@@ -6,8 +6,10 @@ import shutil
 import statistics
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import accumulate
 
 PLAIN_EVERY = 10.0  # seconds between progress lines where there is no terminal to redraw
 ENOUGH = 10.0  # known seconds of finished cells that say something about this machine
@@ -16,17 +18,11 @@ BAR = re.compile(r"\[((?:\d+:)?\d+:\d+)<((?:\d+:)?\d+:\d+)")  # tqdm's "[elapsed
 
 
 def open_streams() -> None:
-    """Makes stdin, stdout and stderr usable: open, and printing "?" for what they cannot encode."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:  # closed by the caller; the next file opened would take its number
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, number)
-            if null != number:
-                os.close(null)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+    """Opens closed standard streams; stdout and stderr print "?" for what they cannot encode."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed; the next file opened would take its number
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            os.set_inheritable(getattr(sys, name).fileno(), True)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -40,6 +36,12 @@ def close_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def say(text: str, stream, end: str = "\n") -> None:
+    """Prints to a stream that may have gone: a run outlives its terminal."""
+    with suppress(OSError, ValueError):
+        print(text, end=end, file=stream, flush=True)
+
+
 def one_line(error: object, length: int = 200) -> str:
     """The first line of an error, without control characters and at most `length` long."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -51,60 +53,18 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-class Console:
-    """A stream for print(file=...) that drops what cannot be written: a run outlives its terminal."""
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            self.stream.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self.stream.flush()
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-
-class Pace:
-    """How long cells take on this machine, as a multiple of times known from elsewhere.
-
-    comparable: whether the known times are of the same profile. If so the multiple starts at 1;
-    if not there is none until `ENOUGH` seconds of known times have been seen.
-    """
-
-    def __init__(self, comparable: bool = True):
-        self.seen = [(1.0, ENOUGH)] * comparable  # (multiple, weight)
-
-    def add(self, seconds: float, known: float) -> None:
-        """Notes that a cell took `seconds` where `known` were expected."""
-        if known > 0:
-            self.seen.append((seconds / known, known))
-
-    def multiple(self, *running: tuple[float, float]) -> float | None:
-        """The median over cells, each with its known seconds as weight; None if too few are known.
-
-        A median, because one download in a cell of half a second must not stretch the forecast.
-        running: (multiple, weight) of the cell that has not ended yet.
-        """
-        seen = sorted([*self.seen, *running])
-        half = sum(weight for _, weight in seen) / 2
-        if half < ENOUGH / 2:
-            return None
-        for multiple, weight in seen:
-            half -= weight
-            if half <= 0:
-                return multiple
-        return None
+def weighted_median(pairs: list[tuple[float, float]]) -> float:
+    """The value with half of the weight at or below it, of (value, weight) pairs."""
+    ordered = sorted(pairs)
+    sums = list(accumulate(weight for _, weight in ordered))
+    return ordered[bisect_left(sums, sums[-1] / 2)][0]
 
 
 class Progress:
     """The live line of one notebook: name, cell i/n, elapsed, forecast; a terminal redraws it.
 
-    known: expected seconds by cell id, on the machine and profile that `pace` is relative to.
+    known: expected seconds by cell id. pace: how long cells took on this machine, as (multiple of
+    the known seconds, known seconds); cells that end are added, so that the next notebook profits.
     """
 
     def __init__(
@@ -113,11 +73,11 @@ class Progress:
         cells: list[str],
         stream,
         known: dict[str, float],
-        pace: Pace | None = None,
+        pace: list[tuple[float, float]],
         now: Callable[[], float] = time.monotonic,
     ):
-        self.stem, self.cells, self.known, self.stream = stem, cells, known, stream
-        self.pace, self.now = pace or Pace(), now
+        self.stem, self.cells, self.stream, self.now = stem, cells, stream, now
+        self.known, self.pace = known, pace
         self.seconds: dict[str, float] = {}  # of the cells that ended, by id
         self.current, self.drawn = 0, float("-inf")
         self.began = self.cell_began = now()
@@ -129,8 +89,9 @@ class Progress:
         self.bar, self.bars_ended = None, 0
 
     def end_cell(self, cell_id: str) -> None:
-        self.seconds[cell_id] = round(self.now() - self.cell_began, 3)
-        self.pace.add(self.seconds[cell_id], self.known.get(cell_id, 0.0))
+        seconds = self.seconds[cell_id] = round(self.now() - self.cell_began, 3)
+        if known := self.known.get(cell_id):
+            self.pace.append((seconds / known, known))
 
     def hear(self, text: str) -> None:
         """Takes the forecast of a tqdm bar in what the running cell prints."""
@@ -149,7 +110,7 @@ class Progress:
         """
         spent, bar = self.now() - self.cell_began, None
         if self.bar:
-            bar = max(self.bar[1] - (self.now() - self.bar[0]), 0.0)
+            bar = max(sum(self.bar) - self.now(), 0.0)
         times = self.known or self.seconds
         if not times:
             return bar
@@ -164,13 +125,17 @@ class Progress:
         return left + multiple * sum(later)
 
     def _multiple(self, spent: float, bar: float | None) -> float | None:
-        """The pace, with what the running cell adds: its bar's forecast, or that it is overdue."""
-        multiple, known = self.pace.multiple(), self.known.get(self.cells[self.current], 0.0)
-        told = bar is not None and not self.bars_ended
-        overdue = multiple is not None and spent > known * multiple
-        if known > 0 and (told or overdue):
-            return self.pace.multiple(((spent + (bar or 0.0)) / known, known))
-        return multiple
+        """How much slower than known this machine is; None before `ENOUGH` has been seen.
+
+        A median, because one download in a cell of half a second must not stretch the forecast.
+        The running cell counts if its bar tells how long it takes, or if it is overdue.
+        """
+        known = self.known.get(self.cells[self.current], 0.0)
+        running = (spent + (bar or 0.0)) / known if known else 0.0
+        seen, told = list(self.pace), known and bar is not None and not self.bars_ended
+        if told or (seen and running > weighted_median(seen)):
+            seen.append((running, known))
+        return weighted_median(seen) if sum(weight for _, weight in seen) >= ENOUGH else None
 
     def draw(self) -> None:
         """Prints the line: at each call on a terminal, else every `PLAIN_EVERY` seconds."""
@@ -182,13 +147,10 @@ class Progress:
         line += f"  {clock(now - self.began)} elapsed"
         line += "" if left is None else f"  about {clock(left)} left"
         width = shutil.get_terminal_size().columns - 1
-        text, end = (f"\r\x1b[K{line[:width]}", "") if live else (line, "\n")
-        print(text, end=end, file=self.stream, flush=True)
+        say(f"\r\x1b[K{line[:width]}" if live else line, self.stream, end="" if live else "\n")
 
 
 def _seconds(text: str) -> float:
     """Seconds of tqdm's clock, e.g. 4:05 or 1:04:05."""
-    total = 0
-    for part in text.split(":"):
-        total = 60 * total + int(part)
-    return float(total)
+    parts = [float(part) for part in text.split(":")]
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))

@@ -97,7 +97,7 @@ class Execution:
         self.client.hear = progress.hear
         # what they have to say arrives as an exception
         self.client.log = self.kernel.log = logging.Logger("quiet", logging.CRITICAL + 1)
-        self.words = tempfile.TemporaryFile()  # what the kernel itself prints, not its cells
+        self.words = tempfile.TemporaryFile()  # of the kernel itself  # noqa: SIM115
         self.started, self.ended_by = False, ""
 
     async def run(self, folder: Path, env: dict[str, str]) -> None:
@@ -114,7 +114,7 @@ class Execution:
                 self.progress.end_cell(cell.id)
 
     async def end(self, work: asyncio.Task, reason: str, hurry: bool) -> None:
-        """Interrupts the running cell and, after a grace that a hurry leaves out, cancels `work`."""
+        """Interrupts the running cell; cancels `work` after a grace, or at once in a hurry."""
         self.ended_by = self.ended_by or reason
         if not hurry and self.kernel.has_kernel:
             with suppress(Exception):  # it may have died a moment ago

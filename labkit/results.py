@@ -1,6 +1,5 @@
 """What a notebook measured, as a JSON record and as its Reported-vs-reproduced table."""
 
-import html
 import json
 import math
 import os
@@ -9,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from labkit import folders
 from labkit.files import replacing
@@ -58,24 +59,13 @@ class Record:
         )
 
     def _repr_html_(self) -> str:
-        left = 'style="text-align:left"'
-        names = ("claim", "reported", "reproduced", "verdict")
-        head = "".join(f'<th scope="col" {left}>{name.capitalize()}</th>' for name in names)
-        rows = (
-            "".join(f"<td {left}>{html.escape(claim[name])}</td>" for name in names)
-            for claim in self.content["claims"]
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return (
-            f"<table><caption>{html.escape(self.caption)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        pages = jinja2.Environment(loader=jinja2.PackageLoader("labkit"), autoescape=True)
+        table = pages.get_template("claims.html.j2")
+        return table.render(caption=self.caption, claims=self.content["claims"])
 
     def __repr__(self) -> str:
-        rows = (
-            f"- {c['claim']}: reported {c['reported']}; reproduced {c['reproduced']}; {c['verdict']}"
-            for c in self.content["claims"]
-        )
+        form = "- {claim}: reported {reported}; reproduced {reproduced}; {verdict}"
+        rows = (form.format(**claim) for claim in self.content["claims"])
         return "\n".join([self.caption, *rows])
 
 
@@ -108,6 +98,8 @@ def record(
 
     plain = {name: _plain(name, value) for name, value in metrics.items()}
     text, contents = _provenance(data)
+    used = torch.device(device or profile_device())
+    named, cores = used.type == "cuda", os.cpu_count()
     content = {
         "notebook": notebook,
         "profile": profile(),
@@ -119,7 +111,7 @@ def record(
         ),
         "seconds": round(time.perf_counter() - _started, 1),
         "torch": torch.__version__,
-        "device": _device_name(torch.device(device or profile_device())),
+        "device": torch.cuda.get_device_name(used) if named else f"{used.type} ({cores} cores)",
         "metrics": plain,
         "claims": [claim.row for claim in claims],
     }
@@ -136,18 +128,20 @@ def record(
     return Record(content, path)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The record in a file. Raises OSError where there is none, ValueError for anything else."""
+def read(path: Path) -> tuple[dict[str, Any], str]:
+    """The record in a file or, where there is none, {} and what to do about it."""
+    remedy = "write it with labkit.results.record(...) in the notebook's last cell"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        metrics, claims = found["metrics"], found.get("claims", [])
-        plain = all(isinstance(value, int | float | str) for value in metrics.values())
-        told = all(isinstance(claim["verdict"], str) for claim in claims)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    if not plain or not told:
-        raise ValueError("a metric that is no number, or a claim without a verdict")
-    return found
+        plain = all(isinstance(value, int | float | str) for value in found["metrics"].values())
+        if plain and all(isinstance(c["verdict"], str) for c in found.get("claims", [])):
+            return found, ""
+        error = "a metric that is no number, or a claim without a verdict"
+    except FileNotFoundError:
+        return {}, f"{path.name} was not written: {remedy}"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    return {}, f"{path.name} is no readable record ({error:.100}): {remedy}"
 
 
 def _provenance(data: Any) -> tuple[str, list[str]]:
@@ -171,11 +165,3 @@ def _plain(name: str, value: Any) -> float | int | str:
         kind = type(value).__name__
         raise ValueError(f"metric {name!r} is a {kind}; record a number or a short text")
     return value
-
-
-def _device_name(used) -> str:
-    import torch
-
-    if used.type == "cuda":
-        return torch.cuda.get_device_name(used)
-    return f"{used.type} ({os.cpu_count()} cores)"

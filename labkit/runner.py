@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import nbformat
 import psutil
 
 from labkit import folders, pages, results
-from labkit.console import Console, Pace, Progress, clock, one_line
+from labkit.console import ENOUGH, Progress, clock, one_line, say
 from labkit.execute import Stop, execute, is_run
 from labkit.files import replacing
-from labkit.profile import PROFILES
-from labkit.profile import profile as current_profile
 
+MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 SUFFIXES = (".ipynb", ".html", ".json")  # what a run leaves of each notebook
 
 
@@ -44,26 +44,24 @@ class Outcome:
     date: str = ""
     record: dict = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return f"{self.stem}  {self.status}  {clock(self.seconds)}  {self.detail}".rstrip()
+
 
 @dataclass
 class Run:
-    """What the notebooks of one run share: where, how, and how fast this machine is.
+    """What the notebooks of one run share.
 
-    minutes: how long one notebook may take; None: as long as it needs.
+    minutes: how long one notebook may take; None: as long as it needs. paces: how fast this machine
+    is, see `Progress`, by the source of the times that it is compared with.
     """
 
     out: Path
     profile: str
-    console: Console
+    stream: TextIO
     stop: Stop
     minutes: float | None = None
-    paces: dict[str, Pace] = field(
-        default_factory=lambda: {
-            "here": Pace(),
-            "committed": Pace(),
-            "other profile": Pace(comparable=False),
-        }
-    )
+    paces: dict[tuple, list] = field(default_factory=dict)
 
 
 def pick_notebooks(folder: Path, picks: list[str]) -> list[Path]:
@@ -96,15 +94,14 @@ def save(path: Path, text: str) -> None:
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Holds the folder `out` by a file with this process's number; that of a dead one is taken over.
+    """Holds the folder `out` by a file with the number of this process.
 
-    Raises RunError if another run holds it, or if it cannot be written.
+    Raises RunError if a living process holds it, or if it cannot be written.
     """
     lock = out / ".running"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        holder = _holder(lock)
-        if holder:
+        if holder := _holder(lock):
             raise RunError(
                 f"process {holder} is running notebooks into {out}: wait for it or stop it, choose"
                 f" another folder with --out DIR, or delete {lock} if that is no run"
@@ -124,8 +121,8 @@ def _holder(lock: Path) -> int | None:
     """The living process that wrote the lock, None if there is none."""
     try:
         process = psutil.Process(int(lock.read_text()))
-        written = lock.stat().st_mtime
-        old = process.create_time() <= written + 1  # else a later process has the same number
+        # a process that is younger than the lock has only got the number of the one that wrote it
+        old = process.create_time() <= lock.stat().st_mtime + 1
         return process.pid if old and process.status() != psutil.STATUS_ZOMBIE else None
     except (OSError, ValueError, psutil.Error):
         return None
@@ -192,26 +189,20 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def known_times(path: Path, run: Run) -> tuple[dict[str, float], Pace]:
+def known_times(path: Path, run: Run) -> tuple[dict[str, float], list]:
     """Expected seconds by cell id, and the pace of this machine relative to them.
 
     They are those of the last good run on this machine, else those of the committed notebook.
     """
-    here, committed = facts_of(run.out / "previous" / path.name), facts_of(path)
-    for source, facts in (("here", here), ("committed", committed)):
+    for source in (run.out / "previous" / path.name, path):
+        facts = facts_of(source)
         times = facts.get("cell_seconds")
         if isinstance(times, dict) and times:
-            same = facts.get("profile") == run.profile
             known = {cell: float(s) for cell, s in times.items() if isinstance(s, int | float)}
-            return known, run.paces[source if same else "other profile"]
-    return {}, Pace()
-
-
-def report(outcome: Outcome, console: Console) -> None:
-    """The line that stays when a notebook is over."""
-    start = "\r\x1b[K" if console.isatty() else ""
-    line = f"{outcome.stem}  {outcome.status}  {clock(outcome.seconds)}  {outcome.detail}"
-    print(f"{start}{line.rstrip()}", file=console, flush=True)
+            profile = str(facts.get("profile"))
+            start = [(1.0, ENOUGH)] if profile == run.profile else []
+            return known, run.paces.setdefault((source is path, profile), start)
+    return {}, []
 
 
 def kernel_environment(out: Path, profile: str) -> dict[str, str]:
@@ -226,21 +217,6 @@ def kernel_environment(out: Path, profile: str) -> dict[str, str]:
     return env
 
 
-def read_record(path: Path) -> tuple[dict, str]:
-    """The record a notebook left and, where there is none to read, why."""
-    remedy = "with labkit.results.record(...) in the notebook's last cell"
-    try:
-        return results.read(path), ""
-    except FileNotFoundError:
-        return {}, f"{path.name} was not written: write it {remedy}"
-    except (OSError, ValueError) as error:
-        return {}, f"{path.name} is no readable record ({one_line(error)}): write it {remedy}"
-
-
-def machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-
-
 def run_notebook(path: Path, run: Run) -> Outcome:
     """Executes one notebook and saves what it has, also when it failed."""
     outcome, began = Outcome(path.stem, run.profile), time.monotonic()
@@ -248,17 +224,17 @@ def run_notebook(path: Path, run: Run) -> Outcome:
     try:
         notebook = read_notebook(path)
         cells = [cell.id for cell in notebook.cells if is_run(cell)]
-        progress = Progress(path.stem, cells, run.console, *known_times(path, run))
+        progress = Progress(path.stem, cells, run.stream, *known_times(path, run))
         environment = kernel_environment(run.out, run.profile)
         outcome.status, outcome.detail = asyncio.run(
             execute(notebook, path.parent, environment, progress, run.stop, run.minutes)
         )
         outcome.seconds = round(time.monotonic() - began, 1)
-        outcome.record, complaint = read_record(run.out / f"{path.stem}.json")
+        outcome.record, complaint = results.read(run.out / f"{path.stem}.json")
         if outcome.status == "passed" and complaint:
             outcome.status, outcome.detail = "no record", complaint
         facts = {k: v for k, v in vars(outcome).items() if v and k not in ("stem", "record")}
-        facts |= {"machine": machine(), "cell_seconds": progress.seconds}
+        facts |= {"machine": MACHINE, "cell_seconds": progress.seconds}
         notebook.metadata["labkit"] = facts
         save(run.out / path.name, nbformat.writes(notebook) + "\n")
         page = pages.notebook_page(notebook, path.stem, path.parent)
@@ -280,7 +256,7 @@ def all_outcomes(run: Run, outcomes: dict[str, Outcome]) -> list[Outcome]:
             old = known[path.stem] = Outcome(path.stem, str(facts.get("profile", "")), "unknown")
             for name in ("status", "detail", "date"):
                 setattr(old, name, str(facts.get(name, getattr(old, name))))
-            old.record = read_record(run.out / f"{path.stem}.json")[0]
+            old.record = results.read(run.out / f"{path.stem}.json")[0]
     return [known[stem] for stem in sorted(known)]
 
 
@@ -294,41 +270,24 @@ def run(
     """
     outcomes = {path.stem: Outcome(path.stem, profile) for path in notebooks}
     with Stop() as stop, alone_in(out):
-        this = Run(out, profile, Console(stream or sys.stdout), stop, minutes)
+        this = Run(out, profile, stream or sys.stdout, stop, minutes)
         for stem in outcomes:
             set_aside(out, stem)
         save(out / "summary.html", "<!doctype html><title>labkit</title>This run has not ended.")
-        print(f"profile {profile}, results in {out}", file=this.console, flush=True)
+        say(f"profile {profile}, results in {out}", this.stream)
         try:
             for path in notebooks:
                 if not stop.received:
                     outcomes[path.stem] = run_notebook(path, this)
-                    report(outcomes[path.stem], this.console)
+                    erase = "\r\x1b[K" if this.stream.isatty() else ""
+                    say(f"{erase}{outcomes[path.stem]}", this.stream)
         finally:
             date, rows = f"{datetime.now():%Y-%m-%d %H:%M}", all_outcomes(this, outcomes)
-            page = pages.summary_page(rows, out, profile=profile, date=date, machine=machine())
+            page = pages.summary_page(rows, out, profile=profile, date=date, machine=MACHINE)
             try:
                 save(out / "summary.html", page)
             finally:
                 text = pages.summary_text(list(outcomes.values()))
-                print(f"\n{text}\nsummary: {out / 'summary.html'}", file=this.console, flush=True)
+                say(f"\n{text}\nsummary: {out / 'summary.html'}", this.stream)
     failed = any(outcome.status != "passed" for outcome in outcomes.values())
     return stop.exit_status or int(failed)
-
-
-def main(
-    picks: list[str], profile: str | None, out: Path | None, minutes: float | None = None
-) -> int:
-    """`python -m labkit run`: see `run`. Raises RunError for an unknown profile or pick."""
-    if profile and profile not in PROFILES:
-        names = ", ".join(PROFILES)
-        raise RunError(f"--profile {profile} is not a profile; choose one of: {names}")
-    try:
-        profile = profile or current_profile()
-    except ValueError as error:
-        raise RunError(str(error)) from error
-    if minutes is not None and not minutes > 0:
-        raise RunError(f"--timeout {minutes:g}: give the minutes that a notebook may take")
-    notebooks = pick_notebooks(folders.repository() / "notebooks", picks)
-    out = (out.expanduser() if out else folders.results(profile)).resolve()
-    return run(notebooks, out, profile, minutes=minutes)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit.console import Console, Pace, Progress, one_line
+from labkit.console import ENOUGH, Progress, one_line, say
 
+SAME = (1.0, ENOUGH)  # times of the same profile: as fast as they say, until more is known
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -39,11 +40,9 @@ def forecasts(cells, known, pace=None, bars=False):
     """(elapsed, forecast, truly left) at each second of a notebook whose cells take `cells`."""
     now, names = Clock(), [str(i) for i in range(len(cells))]
     times = dict(zip(names, known, strict=True)) if known else {}
-    progress, began, total = (
-        Progress("00", names, io.StringIO(), times, pace, now),
-        now(),
-        sum(cells),
-    )
+    pace = [SAME] if pace is None else pace
+    progress = Progress("00", names, io.StringIO(), times, pace, now)
+    began, total = now(), sum(cells)
     rows = []
     for name, seconds in zip(names, cells, strict=True):
         progress.start_cell(name)
@@ -90,7 +89,7 @@ def test_a_bar_tells_of_a_slow_machine_within_the_first_long_cell():
 
 
 def test_the_pace_of_earlier_notebooks_is_that_of_the_next():
-    pace = Pace()
+    pace = [SAME]
     forecasts([3 * seconds for seconds in KNOWN], KNOWN, pace)
     rows = forecasts([3 * seconds for seconds in KNOWN], KNOWN, pace)
     assert misses(rows, after=0) == []
@@ -98,16 +97,15 @@ def test_the_pace_of_earlier_notebooks_is_that_of_the_next():
 
 def test_times_of_another_profile_are_scaled_and_nothing_is_told_before_that():
     cells = [seconds / 30 for seconds in KNOWN]
-    rows = forecasts(cells, KNOWN, Pace(comparable=False))
+    rows = forecasts(cells, KNOWN, [])
     assert rows[0][1] is None
     last = rows[-1]
     assert last[1] == pytest.approx(last[2], abs=1.0)
-    assert Pace(comparable=False).multiple() is None and Pace().multiple() == 1
 
 
 def test_the_forecast_is_that_of_the_bar_until_it_ends():
     now = Clock()
-    progress = Progress("00", ["a", "b"], io.StringIO(), {"a": 100.0, "b": 10.0}, None, now)
+    progress = Progress("00", ["a", "b"], io.StringIO(), {"a": 100.0, "b": 10.0}, [SAME], now)
     progress.start_cell("a")
     now.time += 4
     progress.hear(bar(4, 400))
@@ -124,12 +122,12 @@ def test_the_forecast_is_that_of_the_bar_until_it_ends():
     progress.hear(bar(6, 6))
     assert progress.forecast() == 30 + 10, "a second bar is only a part of the cell"
     progress.hear(bar(6, 3700))
-    assert progress.forecast() == 3700 + 10
+    assert progress.forecast() >= 3700 + 10, "but the cell takes no less"
 
 
 def test_a_notebook_without_known_times_is_forecast_from_its_cells_so_far():
     now = Clock()
-    progress = Progress("00", ["a", "b", "c"], io.StringIO(), {}, None, now)
+    progress = Progress("00", ["a", "b", "c"], io.StringIO(), {}, [], now)
     assert progress.forecast() is None
     progress.start_cell("a")
     now.time += 6
@@ -142,7 +140,7 @@ def test_a_notebook_without_known_times_is_forecast_from_its_cells_so_far():
 def test_the_line_is_redrawn_on_a_terminal_and_printed_now_and_then_elsewhere(live):
     stream, now = io.StringIO(), Clock()
     stream.isatty = lambda: live
-    progress = Progress("00_x", ["a", "b"], stream, {"a": 60.0, "b": 30.0}, None, now)
+    progress = Progress("00_x", ["a", "b"], stream, {"a": 60.0, "b": 30.0}, [SAME], now)
     for _ in range(4):
         progress.draw()
         now.time += 4
@@ -162,10 +160,10 @@ def test_what_cannot_be_written_is_dropped():
 
         flush = write
 
-    print("x", file=Console(Gone()), flush=True)
+    say("x", Gone())
     closed = io.StringIO()
     closed.close()
-    print("x", file=Console(closed), flush=True)
+    say("x", closed)
 
 
 def test_an_error_is_one_short_line_without_control_characters():
@@ -190,7 +188,8 @@ def main(*arguments):
     print("caf\\u00e9 \\u2192 \\u00d7")
     {body}
     return 0
-runner.main, runner.RunError = main, RunError
+runner.pick_notebooks, runner.RunError = main, RunError
+runner.run = lambda *arguments, **more: 0
 sys.modules["labkit.runner"] = runner
 import labkit
 labkit.runner = runner

@@ -3,6 +3,7 @@ happens to it.
 """
 
 import errno
+import html
 import io
 import json
 import os
@@ -18,8 +19,9 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from labkit import execute, pages, runner
+from labkit import execute, pages, results, runner
 from labkit.__main__ import main
+from labkit.console import ENOUGH
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = """import json, os, pathlib, sys
@@ -174,7 +176,7 @@ def test_pages_load_nothing_and_show_pictures_and_equations_offline(finished):
 def test_pictures_of_a_page_have_the_alternative_text_of_their_output(finished):
     page = (finished[1] / "00_good.html").read_text()
     _, picture = re.findall(r'<img[^>]*src="data:image/png[^>]*>', page)
-    assert re.search(r'<img alt="Loss &lt; 1 &(quot|#34);nat&(quot|#34);"', picture)
+    assert re.search(r"""alt=["']Loss < 1 "nat["']""", html.unescape(picture))
 
 
 def test_tex_that_cannot_be_drawn_stays_tex():
@@ -192,12 +194,15 @@ def test_cell_times_come_from_the_last_good_run_here_else_from_the_committed_not
         nbformat.write(new_notebook(metadata={"labkit": facts}), path)
 
     write(path, "cpu", 60.0)
-    assert runner.known_times(path, this) == ({"a": 60.0}, this.paces["other profile"])
+    assert runner.known_times(path, this) == ({"a": 60.0}, []), "a pace must be found first"
     write(path, "smoke", 6.0)
-    assert runner.known_times(path, this) == ({"a": 6.0}, this.paces["committed"])
+    times, committed = runner.known_times(path, this)
+    assert times == {"a": 6.0} and committed == [(1.0, ENOUGH)]
     (tmp_path / "out" / "previous").mkdir(parents=True)
     write(tmp_path / "out" / "previous" / "00_x.ipynb", "smoke", 9.0)
-    assert runner.known_times(path, this) == ({"a": 9.0}, this.paces["here"])
+    times, here = runner.known_times(path, this)
+    assert times == {"a": 9.0} and here == committed and here is not committed
+    assert runner.known_times(path, this)[1] is here, "the next notebook goes on from this pace"
 
 
 def test_notebooks_are_picked_by_number_or_name(tmp_path):
@@ -216,7 +221,8 @@ def test_notebooks_are_picked_by_number_or_name(tmp_path):
 
 
 def test_an_unknown_profile_names_the_three(capsys, monkeypatch):
-    assert main(["run", "--profile", "bad"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--profile", "bad"])
     assert re.search("bad.*smoke.*cpu.*full", capsys.readouterr().err)
     monkeypatch.setenv("LABKIT_PROFILE", "worse")
     assert main(["run"]) == 2
@@ -407,7 +413,7 @@ def test_an_odd_record_counts_as_none_and_the_summary_is_made(tmp_path, record):
     if len(record) > 1000:
         cell = cell.replace(repr(record), "'[' * 100_000")
     (tmp_path / "00_x.json").write_text(record)
-    found, complaint = runner.read_record(tmp_path / "00_x.json")
+    found, complaint = results.read(tmp_path / "00_x.json")
     assert found == {} and "is no readable record" in complaint
     outcome = runner.Outcome("00_x", "smoke", "no record", complaint, record=found)
     assert complaint.split(":")[0] in pages.summary_text([outcome])
