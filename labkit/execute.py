@@ -116,7 +116,7 @@ class Execution:
     async def end(self, work: asyncio.Task, reason: str, hurry: bool) -> None:
         """Interrupts the running cell; cancels `work` after a grace, or at once in a hurry."""
         self.ended_by = self.ended_by or reason
-        if not hurry and self.kernel.has_kernel:
+        if self.started and not hurry:
             with suppress(Exception):  # it may have died a moment ago
                 await self.kernel.interrupt_kernel()
             await asyncio.sleep(GRACE)

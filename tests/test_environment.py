@@ -5,6 +5,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from importlib.util import resolve_name
 from pathlib import Path
 
 import nbformat
@@ -92,9 +93,10 @@ def imports() -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                assert not node.level, f"{name}: relative imports hide where things are"
-                parts = {f"{node.module}.{alias.name}" for alias in node.names}
-                found |= {part if part in modules else node.module for part in parts}
+                here = name if path.name == "__init__.py" else name.rpartition(".")[0]
+                source = resolve_name("." * node.level + (node.module or ""), here)
+                parts = {f"{source}.{alias.name}" for alias in node.names}
+                found |= {part if part in modules else source for part in parts}
         graph[name] = found & set(modules) - {name}
     return graph
 
@@ -182,5 +184,5 @@ def test_an_installed_labkit_has_every_package_and_the_weights():
     assert list((ROOT / settings["package-dir"]["labkit.shipped"]).glob("*.pt"))
     patterns = settings["package-data"]["labkit"]
     packed = {path for pattern in patterns for path in (ROOT / "labkit").glob(pattern)}
-    files = {path for path in ROOT.glob("labkit/**/*") if path.is_file() and ".pyc" != path.suffix}
+    files = {path for path in ROOT.glob("labkit/**/*") if path.is_file() and path.suffix != ".pyc"}
     assert packed == {path for path in files if path.suffix != ".py"}

@@ -341,13 +341,34 @@ def run_quietly(path: Path, out: Path, **options) -> tuple[int, str]:
     return runner.run([path], out, "smoke", printed, **options), printed.getvalue()
 
 
-def test_a_notebook_that_never_ends_fails_at_the_time_limit(tmp_path):
-    path = notebook(tmp_path, "00_x", "print('kept')", "while True: pass", RECORD)
-    status, printed = run_quietly(path, tmp_path / "out", minutes=0.05)
+STUBBORN = """while True:
+    try:
+        import time; time.sleep(60)
+    except KeyboardInterrupt:
+        pass"""
+
+
+@pytest.mark.parametrize("cell", ["while True: pass", STUBBORN])
+def test_a_notebook_that_never_ends_fails_at_the_time_limit(tmp_path, monkeypatch, cell):
+    monkeypatch.setattr(execute, "GRACE", 1.0)
+    path = notebook(tmp_path, "00_x", "print('kept')", cell, RECORD)
+    status, printed = run_quietly(path, tmp_path / "out", minutes=0.1)
     assert status == 1
-    assert "00_x: failed: cell 2: took longer than 0.05 min; allow more with --timeout" in printed
+    assert "00_x: failed: cell 2: took longer than 0.1 min; allow more with --timeout" in printed
     result = nbformat.read(tmp_path / "out" / "00_x.ipynb", as_version=4)
     assert result.cells[0].outputs[0].text == "kept\n" and result.cells[2].outputs == []
+
+
+def test_a_notebook_within_its_limit_passes(tmp_path):
+    assert run_quietly(notebook(tmp_path, "00_x", RECORD), tmp_path / "out", minutes=5)[0] == 0
+
+
+def test_what_a_cell_prints_reaches_the_forecast(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(execute.Progress, "hear", lambda _, text: heard.append(text))
+    cell = "print('GANs:  40%|██| 2/5 [00:31<00:46, 15.5s/it]')"
+    run_quietly(notebook(tmp_path, "00_x", cell), tmp_path / "out")
+    assert "[00:31<00:46" in "".join(heard)
 
 
 def leave(folder: Path, status: str | None, metric: float, suffixes=runner.SUFFIXES) -> None:
