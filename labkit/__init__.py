@@ -1,7 +1,6 @@
-"""labkit: what would distract from the story that the notebooks tell.
+"""labkit: the parts of a deep-learning course that its notebooks share.
 
-Importing the package imports nothing else; take what you need, e.g. `from labkit import data,
-models, plots`.
+Importing the package imports nothing else: `from labkit import plots, results`.
 """
 
 __version__ = "0.1.0"

@@ -1,75 +1,128 @@
-"""The command line: `python -m labkit run`, `python -m labkit doctor`. What is heavy is imported
-where it is used.
-"""
+"""The command line, `python -m labkit`. What is heavy is imported where it is used."""
 
 import argparse
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+from labkit import folders
+from labkit.console import close_stdout, one_line, open_streams
+from labkit.profile import PROFILES
+from labkit.profile import profile as current_profile
 
 EXAMPLES = """examples:
   python -m labkit run                         all notebooks in order
   python -m labkit run 01 04 --profile smoke   two of them, in seconds
+  python -m labkit weights                     the trained weights that can be made anew
   python -m labkit doctor                      what is missing on this machine, and the remedy
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(
-        prog="python -m labkit", description="The course kit.", epilog=EXAMPLES, formatter_class=raw
+    form = {"epilog": EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    top = argparse.ArgumentParser(prog="python -m labkit", description="The course kit.", **form)
+    commands = top.add_subparsers(dest="command", metavar="command")
+    run = commands.add_parser("run", help="execute the notebooks", **form)
+    run.description = (
+        "Execute the notebooks; leaves .ipynb, .html and .json of each and summary.html."
+        " Exit status 0 when all passed."
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    run = commands.add_parser(
-        "run", help="execute the notebooks", epilog=EXAMPLES, formatter_class=raw
-    )
-    run.description = "Execute the notebooks; leaves .ipynb, .html and .json of each and summary.html. Exit status 0 when all passed."
-    run.add_argument(
-        "picks",
-        nargs="*",
-        metavar="NN",
-        help="number or start of the name of a notebook; none: all",
-    )
-    run.add_argument(
-        "--profile",
-        metavar="P",
-        help="smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)",
-    )
-    run.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder for the results (default: results/PROFILE)"
-    )
-    made = commands.add_parser("weights", help="train shipped weights anew")
-    made.add_argument(
-        "name", help="which ones, e.g. classifier_mnist; without a match the names are listed"
-    )
-    commands.add_parser(
-        "doctor", help="check this machine", description="One line per item: ok, or the one remedy."
-    )
+    run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
+    profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
+    run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
+    out = "folder for the results (default: $LABKIT_RESULTS, else results/PROFILE)"
+    run.add_argument("--out", metavar="DIR", type=Path, help=out)
+    limit = "how long one notebook may take (default: no limit)"
+    run.add_argument("--timeout", metavar="MINUTES", type=float, help=limit)
+    made = commands.add_parser("weights", help="train supplied weights anew")
+    made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
+    made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
+    doctor = commands.add_parser("doctor", help="check this machine")
+    doctor.description = "One line per item: ok, or the one remedy."
     return top
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs a command and returns its exit status."""
-    arguments = parser().parse_args(argv)
+def weight_makers() -> dict[str, Callable[[], dict]]:
+    """Makers of the supplied weights by name: the WEIGHTS of all modules in labkit.studies."""
+    import importlib
+    import pkgutil
+
+    from labkit import studies
+
+    makers = {}
+    for module in pkgutil.iter_modules(studies.__path__, f"{studies.__name__}."):
+        makers |= getattr(importlib.import_module(module.name), "WEIGHTS", {})
+    return makers
+
+
+def make_weights(name: str | None, replace: bool) -> int:
+    """Trains the weights `name`, prints what was measured, and returns the exit status."""
+    makers = weight_makers()
+    path = folders.weights() / f"{name}.pt"
+    if name is None:
+        print("\n".join(makers))
+        return 0
+    if name not in makers:
+        return complain(f"there are no weights {name!r}; choose one of {', '.join(makers)}")
+    if path.exists() and not replace:
+        return complain(f"{path} exists: add --replace to overwrite it")
+    start = time.monotonic()
+    try:
+        measured = makers[name]()
+    except (OSError, ValueError) as error:
+        complain(one_line(error, 1000))
+        return 1
+    facts = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in measured.items()]
+    print(f"{name}: {', '.join(facts)}, in {time.monotonic() - start:.0f} s")
+    return 0
+
+
+def complain(message: str) -> int:
+    print(f"labkit: {message}", file=sys.stderr)
+    return 2
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Runs what was asked for and returns its exit status."""
+    if arguments.command == "weights":
+        return make_weights(arguments.name, arguments.replace)
     if arguments.command == "doctor":
         from labkit import doctor
 
         return doctor.main()
+    from labkit import runner
+
     try:
-        from labkit import runner
+        profile = arguments.profile or current_profile()
+        out = (arguments.out or folders.results(profile)).expanduser().resolve()
+        notebooks = runner.pick_notebooks(folders.repository() / "notebooks", arguments.picks)
+        return runner.run(notebooks, out, profile, minutes=arguments.timeout)
+    except (runner.RunError, ValueError) as error:
+        return complain(str(error))
 
-        if arguments.command == "weights":
-            from labkit.training import shipped
 
-            return shipped.main(arguments.name)
-        return runner.main(arguments.picks, arguments.profile, arguments.out)
-    except ImportError as error:
-        print(
-            f"labkit: {error}: `pip install -r requirements.txt`, then `python -m labkit doctor`",
-            file=sys.stderr,
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command and returns its exit status; whatever stops it is told on one line."""
+    open_streams()
+    try:
+        arguments = parser().parse_args(argv)
+        if not arguments.command:
+            parser().print_help()
+            return 0
+        return command(arguments)
+    except KeyboardInterrupt:
+        print("labkit: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of what is printed, such as `head`, has gone
+        return 141
+    except Exception as error:
+        return complain(
+            f"{type(error).__name__}: {one_line(error)}:"
+            " `pip install -r requirements.txt`, then `python -m labkit doctor`"
         )
-    except runner.RunError as error:
-        print(f"labkit: {error}", file=sys.stderr)
-    return 2
+    finally:
+        close_stdout()
 
 
 if __name__ == "__main__":

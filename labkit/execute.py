@@ -1,15 +1,14 @@
-"""Executes one notebook in a kernel of the current interpreter: the live progress line, Ctrl-C, and
-what went wrong in which cell.
+"""Executes one notebook in a kernel of this interpreter and says what went wrong in which cell.
 
-Ctrl-C is a request: the running cell gets a KeyboardInterrupt and a few seconds to save its work,
-then the kernel is shut down.
+Ctrl-C, a signal or the time limit are requests: the running cell gets a KeyboardInterrupt and a few
+seconds to save its work, then the kernel is shut down.
 """
 
 import asyncio
 import logging
-import shutil
 import signal
-import time
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from ipykernel.kernelspec import get_kernel_dict
@@ -18,181 +17,180 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-GRACE = 5.0  # seconds a cell has after Ctrl-C to save its work
-PLAIN_EVERY = 10.0  # seconds between progress lines where there is no terminal to redraw
+from labkit.console import Progress, one_line
 
-
-def clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-class Progress:
-    """The live line of one notebook: name, cell i/n, elapsed, forecast. On a terminal it
-    redraws.
-    """
-
-    def __init__(self, stem: str, cells: list[str], earlier: dict[str, float], stream):
-        self.stem, self.cells, self.earlier, self.stream = stem, cells, earlier, stream
-        self.seconds: dict[str, float] = {}
-        self.current, self.began, self.cell_began, self.drawn = (
-            0,
-            time.monotonic(),
-            time.monotonic(),
-            float("-inf"),
-        )
-
-    def start_cell(self, cell_id: str) -> None:
-        self.current, self.cell_began = self.cells.index(cell_id), time.monotonic()
-
-    def end_cell(self, cell_id: str) -> None:
-        self.seconds[cell_id] = round(time.monotonic() - self.cell_began, 3)
-
-    def forecast(self) -> float | None:
-        """Seconds left: from the earlier run's cell times, else from the share of cells done; None
-        before there is either.
-        """
-        spent, later = time.monotonic() - self.cell_began, self.cells[self.current + 1 :]
-        known = [self.earlier[cell] for cell in self.cells if cell in self.earlier]
-        known = known or list(self.seconds.values())
-        if not known:
-            return None
-        typical = sum(known) / len(known)
-        return max(self.earlier.get(self.cells[self.current], typical) - spent, 0.0) + sum(
-            self.earlier.get(c, typical) for c in later
-        )
-
-    def draw(self) -> None:
-        now, live = time.monotonic(), self.stream.isatty()
-        if not self.cells or (not live and now - self.drawn < PLAIN_EVERY):
-            return
-        self.drawn, left = now, self.forecast()
-        line = f"{self.stem}  cell {self.current + 1}/{len(self.cells)}  {clock(now - self.began)} elapsed"
-        line += "" if left is None else f"  about {clock(left)} left"
-        width = shutil.get_terminal_size().columns - 1
-        print(
-            f"\r\x1b[K{line[:width]}" if live else line,
-            end="" if live else "\n",
-            file=self.stream,
-            flush=True,
-        )
-
-    async def keep_drawing(self) -> None:
-        while True:
-            await asyncio.sleep(0.25)
-            self.draw()
+GRACE = 5.0  # seconds a cell has after an interrupt to save its work
+SIGNALS = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
 
 
 class Stop:
-    """Turns Ctrl-C into a request. `act` is called for each press, with the number of presses so
-    far.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into requests: `act(reason, hurry)` is called for each.
+
+    hurry: whether the user has asked before. A closing terminal sends SIGHUP more than once, and
+    under nohup SIGHUP is ignored and stays so.
     """
 
     def __init__(self):
-        self.presses, self.act = 0, lambda presses: None
+        self.received: list[int] = []
+        self.act = lambda reason, hurry: None
 
     def __enter__(self):
-        self.before = signal.signal(signal.SIGINT, self._press)
+        chosen = [s for s in SIGNALS if s == signal.SIGINT or signal.getsignal(s) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self._receive) for number in chosen}
         return self
 
     def __exit__(self, *_):
-        signal.signal(signal.SIGINT, self.before)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
-    def _press(self, *_):
-        self.presses += 1
-        self.act(self.presses)
+    @property
+    def exit_status(self) -> int:
+        """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 0 if nothing came."""
+        return 128 + self.received[0] if self.received else 0
+
+    @property
+    def reason(self) -> str:
+        name = signal.Signals(self.received[0]).name
+        return f"stopped by {'Ctrl-C' if name == 'SIGINT' else name}"
+
+    def _receive(self, number: int, _):
+        again = number in self.received and number != getattr(signal, "SIGHUP", None)
+        self.received.append(number)
+        self.act(self.reason, again)
 
 
 class ThisInterpreter(KernelSpecManager):
-    """Any kernel name means the interpreter that runs labkit: a fresh venv needs no registered
-    kernel, and a foreign one is not used.
-    """
+    """Any kernel name means this interpreter: no kernel need be registered, no other is used."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         return KernelSpec(**get_kernel_dict())
 
 
+class Client(NotebookClient):
+    """nbclient's client, which lets `hear` listen to what the cells print."""
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] == "stream":
+            self.hear(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
+
+
 def is_run(cell) -> bool:
-    return (
-        cell.cell_type == "code"
-        and bool(cell.source.strip())
-        and "skip-execution" not in cell.metadata.get("tags", [])
-    )
+    """Whether a cell is code that is to be executed."""
+    skipped = "skip-execution" in cell.metadata.get("tags", [])
+    return cell.cell_type == "code" and bool(cell.source.strip()) and not skipped
 
 
-async def run_cells(
-    client: NotebookClient, kernel: AsyncKernelManager, progress: Progress, stop: Stop, **start
-) -> None:
-    await client.async_start_new_kernel(**start)
-    try:
-        await client.async_start_new_kernel_client()
-        for index, cell in enumerate(client.nb.cells):
-            if is_run(cell) and not stop.presses:
-                progress.start_cell(cell.id)
-                progress.draw()
-                await client.async_execute_cell(
-                    cell, index, execution_count=client.code_cells_executed + 1
-                )
-                progress.end_cell(cell.id)
-    finally:
-        if client.kc:
-            client.kc.stop_channels()
-        if kernel.has_kernel:
-            await kernel.shutdown_kernel(now=bool(stop.presses))
+class Execution:
+    """A notebook in its kernel, from the start to the first error or to `end`."""
+
+    def __init__(self, notebook, progress: Progress):
+        self.notebook, self.progress = notebook, progress
+        self.kernel = AsyncKernelManager(kernel_spec_manager=ThisInterpreter())
+        self.client = Client(
+            notebook,
+            km=self.kernel,
+            timeout=None,
+            coalesce_streams=True,
+            extra_arguments=["--log-level=ERROR"],
+        )
+        self.client.hear = progress.hear
+        # what they have to say arrives as an exception
+        self.client.log = self.kernel.log = logging.Logger("quiet", logging.CRITICAL + 1)
+        self.words = tempfile.TemporaryFile()  # of the kernel itself  # noqa: SIM115
+        self.started, self.ended_by = False, ""
+
+    async def run(self, folder: Path, env: dict[str, str]) -> None:
+        words = {"stdout": self.words, "stderr": self.words}
+        await self.client.async_start_new_kernel(cwd=str(folder), env=env, **words)
+        await self.client.async_start_new_kernel_client()
+        self.started = True
+        for index, cell in enumerate(self.notebook.cells):
+            if is_run(cell) and not self.ended_by:
+                self.progress.start_cell(cell.id)
+                self.progress.draw()
+                number = self.client.code_cells_executed + 1
+                await self.client.async_execute_cell(cell, index, execution_count=number)
+                self.progress.end_cell(cell.id)
+
+    async def end(self, work: asyncio.Task, reason: str, hurry: bool) -> None:
+        """Interrupts the running cell; cancels `work` after a grace, or at once in a hurry."""
+        self.ended_by = self.ended_by or reason
+        if self.started and not hurry:
+            with suppress(Exception):  # it may have died a moment ago
+                await self.kernel.interrupt_kernel()
+            await asyncio.sleep(GRACE)
+        work.cancel()
+
+    async def close(self) -> None:
+        with suppress(Exception):  # a kernel that does not answer ends when its parent does
+            if self.client.kc:
+                self.client.kc.stop_channels()
+            if self.kernel.has_kernel:
+                await self.kernel.shutdown_kernel(now=bool(self.ended_by) or not self.started)
+        self.words.close()
+
+    def what_failed(self, error: BaseException) -> str:
+        """The cell and the reason on one line, with the remedy if there is one."""
+        if not self.started:
+            self.words.seek(0)
+            words = self.words.read().decode(errors="replace").strip().splitlines()
+            reason = one_line(words[-1] if words else error)
+            return f"the kernel did not start ({reason}): run `python -m labkit doctor`"
+        if isinstance(error, CellExecutionError):
+            return f"{error.ename}: {one_line(error.evalue) if error.evalue else ''}"
+        if isinstance(error, DeadKernelError):
+            return (
+                "the kernel died, most often for want of memory:"
+                " close other programs or try --profile smoke"
+            )
+        return f"{type(error).__name__}: {one_line(error)}"
+
+
+async def keep_drawing(progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(0.25)
+        progress.draw()
 
 
 async def execute(
-    notebook, folder: Path, env: dict[str, str], progress: Progress, stop: Stop
+    notebook,
+    folder: Path,
+    env: dict[str, str],
+    progress: Progress,
+    stop: Stop,
+    minutes: float | None = None,
 ) -> tuple[str, str]:
-    """Runs the cells of `notebook` in place, up to the first error. Returns status and detail, see
-    `runner.Outcome`.
+    """Runs the cells of `notebook` in place, in `folder`, up to the first error.
+
+    minutes: how long the notebook may take; None: as long as it needs. Returns the status (passed,
+    failed or interrupted) and the detail of `runner.Outcome`.
     """
-    kernel = AsyncKernelManager(kernel_spec_manager=ThisInterpreter())
-    quiet = [
-        "--log-level=ERROR"
-    ]  # else the kernel writes warnings of its own across the progress line
-    client = NotebookClient(
-        notebook, km=kernel, timeout=None, coalesce_streams=True, extra_arguments=quiet
-    )
-    client.log = kernel.log = logging.Logger(
-        "quiet", logging.CRITICAL + 1
-    )  # what they have to say arrives as an exception
-    loop = asyncio.get_running_loop()
-    cells = loop.create_task(run_cells(client, kernel, progress, stop, cwd=str(folder), env=env))
+    execution, loop = Execution(notebook, progress), asyncio.get_running_loop()
+    work = loop.create_task(execution.run(folder, env))
+    tasks = [loop.create_task(keep_drawing(progress))]  # kept, so that none is collected
 
-    async def end(presses: int) -> None:
-        if presses == 1 and kernel.has_kernel:
-            await kernel.interrupt_kernel()
-            await asyncio.sleep(GRACE)
-        cells.cancel()
+    def end(reason: str, hurry: bool = False) -> None:
+        tasks.append(loop.create_task(execution.end(work, reason, hurry)))
 
-    ticker, endings = (
-        loop.create_task(progress.keep_drawing()),
-        [],
-    )  # the list keeps the tasks from being collected
-    stop.act = lambda presses: loop.call_soon_threadsafe(
-        lambda: endings.append(loop.create_task(end(presses)))
-    )
+    stop.act = lambda *request: loop.call_soon_threadsafe(end, *request)
+    if stop.received:  # before there was a loop to tell
+        end(stop.reason, hurry=True)
+    if minutes is not None:
+        late = f"took longer than {minutes:g} min; allow more with --timeout MINUTES"
+        loop.call_later(60 * minutes, end, late)
     error = None
     try:
-        await cells
-    except (CellExecutionError, RuntimeError, OSError, asyncio.CancelledError) as raised:
+        await work
+    except (Exception, asyncio.CancelledError) as raised:
         error = raised
     finally:
-        ticker.cancel()
-        stop.act = lambda presses: None
-    where = f"cell {progress.current + 1}"
-    if stop.presses:
-        return "interrupted", f"{where}: stopped by Ctrl-C"
-    if error is None:
-        return "passed", ""
-    if isinstance(error, CellExecutionError):
-        return (
-            "failed",
-            f"{where}: {error.ename}: {(str(error.evalue).splitlines() or [''])[0][:200]}",
-        )
-    if isinstance(error, DeadKernelError):
-        return (
-            "failed",
-            f"{where}: the kernel died, most often for want of memory: close other programs or try --profile smoke",
-        )
-    return "failed", f"the kernel did not start ({error}): run `python -m labkit doctor`"
+        stop.act = lambda *request: None
+        for task in tasks:
+            task.cancel()
+        failure = execution.what_failed(error) if error and not execution.ended_by else ""
+        await execution.close()
+    where = f"cell {progress.current + 1}: " if execution.started else ""
+    if execution.ended_by:
+        return "interrupted" if stop.received else "failed", where + execution.ended_by
+    return ("failed", where + failure) if failure else ("passed", "")

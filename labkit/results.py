@@ -1,16 +1,20 @@
-"""What a notebook measured, as JSON, and its Reported-vs-reproduced table."""
+"""What a notebook measured, as a JSON record and as its Reported-vs-reproduced table."""
 
-import html
 import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
+from labkit import folders
 from labkit.files import replacing
-from labkit.profile import device, profile
+from labkit.profile import device as profile_device
+from labkit.profile import profile
 
 _started = time.perf_counter()  # the first cell of a notebook imports this module
 VERDICTS = {True: "holds", False: "does not hold", None: "not tested in this profile"}
@@ -18,8 +22,7 @@ VERDICTS = {True: "holds", False: "does not hold", None: "not tested in this pro
 
 @dataclass(frozen=True)
 class Claim:
-    """A row of the table: what the report says, what this run measured, and whether the one bears
-    out the other.
+    """A row of the table: what the report says, what this run measured, and whether they agree.
 
     holds: True, False, None (not tested in this profile), or a verdict of your own in a few words.
     """
@@ -33,125 +36,132 @@ class Claim:
     def verdict(self) -> str:
         return self.holds if isinstance(self.holds, str) else VERDICTS[self.holds]
 
+    @property
+    def row(self) -> dict[str, str]:
+        """The claim as the record holds it."""
+        texts = {name: getattr(self, name) for name in ("claim", "reported", "reproduced")}
+        return texts | {"verdict": self.verdict}
+
 
 @dataclass(frozen=True)
 class Record:
     """A written record; in a notebook it shows as the Reported-vs-reproduced table."""
 
     content: dict[str, Any]
-    claims: tuple[Claim, ...]
     path: Path
 
     @property
     def caption(self) -> str:
         c = self.content
-        return f"Reported vs reproduced. Profile {c['profile']}, data {c['data']}, seed {c['seed']}, {c['device']}, {c['seconds']:.0f} s."
+        return (
+            f"Reported vs reproduced. Profile {c['profile']}, data {c['data']},"
+            f" seed {c['seed']}, {c['device']}, {c['seconds']:.0f} s."
+        )
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f'<th scope="col" style="text-align:left">{h}</th>'
-            for h in ("Claim", "Reported", "Reproduced", "Verdict")
-        )
-        cells = ([c.claim, c.reported, c.reproduced, c.verdict] for c in self.claims)
-        rows = "".join(
-            "<tr>"
-            + "".join(f'<td style="text-align:left">{html.escape(t)}</td>' for t in row)
-            + "</tr>"
-            for row in cells
-        )
-        return f"<table><caption>{html.escape(self.caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        pages = jinja2.Environment(loader=jinja2.PackageLoader("labkit"), autoescape=True)
+        table = pages.get_template("claims.html.j2")
+        return table.render(caption=self.caption, claims=self.content["claims"])
 
     def __repr__(self) -> str:
-        rows = [
-            f"- {c.claim}: reported {c.reported}; reproduced {c.reproduced}; {c.verdict}"
-            for c in self.claims
-        ]
+        form = "- {claim}: reported {reported}; reproduced {reproduced}; {verdict}"
+        rows = (form.format(**claim) for claim in self.content["claims"])
         return "\n".join([self.caption, *rows])
 
 
 def folder() -> Path:
-    """Where records and checkpoints of this profile go: $LABKIT_RESULTS, or results/<profile>/ in
-    the repository (else here).
-    """
-    given = os.environ.get("LABKIT_RESULTS")
-    if given:
-        return Path(given)
-    repository = Path(__file__).resolve().parents[1]
-    return (
-        (repository if (repository / "notebooks").is_dir() else Path.cwd()) / "results" / profile()
-    )
+    """Where records and checkpoints of this profile go: LABKIT_RESULTS, or results/<profile>/."""
+    return folders.results(profile())
 
 
 def record(
     notebook: str,
     metrics: dict[str, float | int | str],
-    data: str,
+    data: Any,
     seed: int,
-    claims: list[Claim] | tuple[Claim, ...] = (),
+    claims: Sequence[Claim] = (),
+    device: Any = None,
 ) -> Record:
-    """Write what `notebook` measured to <folder()>/<notebook>.json; the return value displays the
-    Reported-vs-reproduced table.
+    """Write what `notebook` measured to <folder()>/<notebook>.json and return it as a table.
 
     metrics: name → number or short text, the same in every run with this profile, machine and seed
-    (so no timings); data: where the data came from; seed: the run's first seed. Seconds count from
-    the import of this module. Raises ValueError for a metric that is not finite or not plain,
-    OSError (with the metrics in its message) if the file cannot be written.
+    (so no timings); data: the ImageSet that was used, a list of them, or a text where there are no
+    images; seed: the run's first seed; device: the torch device that was used, by default that of
+    the profile. Seconds count from the import of this module.
+
+    Raises ValueError for a metric that is not finite or not plain and for other data, OSError (with
+    the metrics in its message) if the file cannot be written.
     """
     import torch
 
+    from labkit.fingerprint import fingerprint
+
     plain = {name: _plain(name, value) for name, value in metrics.items()}
+    text, contents = _provenance(data)
+    used = torch.device(device or profile_device())
+    named, cores = used.type == "cuda", os.cpu_count()
     content = {
         "notebook": notebook,
         "profile": profile(),
-        "data": data,
+        "data": text,
+        "data_content": contents,
         "seed": seed,
+        "fingerprint": fingerprint(
+            data=contents or text, profile=profile(), seed=seed, notebook=notebook
+        ),
         "seconds": round(time.perf_counter() - _started, 1),
         "torch": torch.__version__,
-        "device": _device_name(),
+        "device": torch.cuda.get_device_name(used) if named else f"{used.type} ({cores} cores)",
         "metrics": plain,
-        "claims": [
-            {
-                "claim": c.claim,
-                "reported": c.reported,
-                "reproduced": c.reproduced,
-                "verdict": c.verdict,
-            }
-            for c in claims
-        ],
+        "claims": [claim.row for claim in claims],
     }
     path = folder() / f"{notebook}.json"
     try:
         with replacing(path) as temporary:
-            temporary.write_text(
-                json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            lines = json.dumps(content, indent=1, ensure_ascii=False)
+            temporary.write_text(f"{lines}\n", encoding="utf-8")
     except OSError as error:
         raise OSError(
-            f"{error}, e.g. with LABKIT_RESULTS. Nothing is lost: the metrics are {json.dumps(plain)}"
+            f"{error}, e.g. with LABKIT_RESULTS."
+            f" Nothing is lost: the metrics are {json.dumps(plain)}"
         ) from error
-    return Record(content, tuple(claims), path)
+    return Record(content, path)
+
+
+def read(path: Path) -> tuple[dict[str, Any], str]:
+    """The record in a file or, where there is none, {} and what to do about it."""
+    remedy = "write it with labkit.results.record(...) in the notebook's last cell"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        plain = all(isinstance(value, int | float | str) for value in found["metrics"].values())
+        if plain and all(isinstance(c["verdict"], str) for c in found.get("claims", [])):
+            return found, ""
+        error = "a metric that is no number, or a claim without a verdict"
+    except FileNotFoundError:
+        return {}, f"{path.name} was not written: {remedy}"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    return {}, f"{path.name} is no readable record ({error:.100}): {remedy}"
+
+
+def _provenance(data: Any) -> tuple[str, list[str]]:
+    """Where data came from, as text, and the hashes of what was in it."""
+    if isinstance(data, str):
+        return data, []
+    sets = list(data) if isinstance(data, list | tuple) else [data]
+    if not sets or not all(hasattr(images, "provenance") for images in sets):
+        raise ValueError(
+            f"data is {data!r:.60}; pass the ImageSet that was used, a list of them, or a text"
+        )
+    return ", ".join(images.provenance for images in sets), [images.key.content for images in sets]
 
 
 def _plain(name: str, value: Any) -> float | int | str:
     if hasattr(value, "item"):  # torch and NumPy scalars
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(
-            f"metric {name!r} is {value}; record a finite number, or leave it out and say why in the text"
-        )
+        raise ValueError(f"metric {name!r} is {value}; record a finite number, or leave it out")
     if not isinstance(value, int | float | str):
-        raise ValueError(
-            f"metric {name!r} is a {type(value).__name__}; record a number or a short text"
-        )
+        kind = type(value).__name__
+        raise ValueError(f"metric {name!r} is a {kind}; record a number or a short text")
     return value
-
-
-def _device_name() -> str:
-    import torch
-
-    used = device()
-    return (
-        torch.cuda.get_device_name(used)
-        if used.type == "cuda"
-        else f"{used.type} ({os.cpu_count()} cores)"
-    )

@@ -1,27 +1,31 @@
-"""Runs the notebooks in order and leaves for each the executed .ipynb, a self-contained .html and
-its record, then one summary.
+"""Runs notebooks in order; each leaves an executed .ipynb, a page and a record, all a summary.
 
-Files of an earlier run are moved to `previous/` first, so that nothing old passes for new; their
-cell times are the forecast.
+Files of an earlier run are moved to `previous/` first, so that nothing old passes for new.
 """
 
 import asyncio
 import json
 import os
+import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import nbformat
+import psutil
 
-from labkit import pages
-from labkit.execute import Progress, Stop, clock, execute, is_run
+from labkit import folders, pages, results
+from labkit.console import ENOUGH, Progress, clock, one_line, say
+from labkit.execute import Stop, execute, is_run
 from labkit.files import replacing
-from labkit.profile import PROFILES
-from labkit.profile import profile as current_profile
 
-ROOT = Path(__file__).resolve().parents[1]
+MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+SUFFIXES = (".ipynb", ".html", ".json")  # what a run leaves of each notebook
 
 
 class RunError(Exception):
@@ -30,20 +34,38 @@ class RunError(Exception):
 
 @dataclass
 class Outcome:
-    """What became of one notebook: `status` is passed, failed, no record, interrupted or not run;
-    `detail` is the reason and remedy.
-    """
+    """What became of one notebook: passed, failed, no record, interrupted or not run, and why."""
 
     stem: str
+    profile: str
     status: str = "not run"
-    seconds: float = 0.0
     detail: str = ""
+    seconds: float = 0.0
+    date: str = ""
     record: dict = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.stem}  {self.status}  {clock(self.seconds)}  {self.detail}".rstrip()
+
+
+@dataclass
+class Run:
+    """What the notebooks of one run share.
+
+    minutes: how long one notebook may take; None: as long as it needs. paces: how fast this machine
+    is, see `Progress`, by the source of the times that it is compared with.
+    """
+
+    out: Path
+    profile: str
+    stream: TextIO
+    stop: Stop
+    minutes: float | None = None
+    paces: dict[tuple, list] = field(default_factory=dict)
 
 
 def pick_notebooks(folder: Path, picks: list[str]) -> list[Path]:
-    """The notebooks of `folder` in order, or those whose name starts with one of `picks` (`1`,
-    `01`, `04_gan`, a path).
+    """The notebooks of `folder`, or those that start with one of `picks` (`1`, `01`, a path).
 
     Raises RunError, listing what exists, for a pick that fits nothing.
     """
@@ -55,58 +77,111 @@ def pick_notebooks(folder: Path, picks: list[str]) -> list[Path]:
         prefix = pick.zfill(2) if pick.isdigit() else Path(pick).name
         fits = [path for path in found if path.name.startswith(prefix)]
         if not fits:
-            raise RunError(
-                f"no notebook starts with {pick!r}; there are: {', '.join(path.stem for path in found)}"
-            )
+            names = ", ".join(path.stem for path in found)
+            raise RunError(f"no notebook starts with {pick!r}; there are: {names}")
         chosen.update(fits)
     return sorted(chosen) if picks else found
 
 
 def save(path: Path, text: str) -> None:
-    """Writes `text` so that `path` is either the whole new file or what it was before. Raises
-    RunError where it cannot.
-    """
+    """Writes `text` so that `path` is the whole new file or the old one. Raises RunError."""
     try:
         with replacing(path) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise RunError(f"{error}, with --out DIR") from error
 
 
-def prepare(out: Path, stems: list[str]) -> None:
-    """Moves the files that an earlier run left for `stems` to `previous/`. Raises RunError where
-    `out` cannot be written.
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Holds the folder `out` by a file with the number of this process.
+
+    Raises RunError if a living process holds it, or if it cannot be written.
     """
-    save(
-        out / "summary.html",
-        "<!doctype html><title>running</title><p>This run has not finished.</p>",
-    )
-    for old in (
-        out / f"{stem}{suffix}" for stem in stems for suffix in (".ipynb", ".html", ".json")
-    ):
-        if old.exists():
-            (out / "previous").mkdir(exist_ok=True)
-            os.replace(old, out / "previous" / old.name)
+    lock = out / ".running"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if holder := _holder(lock):
+            raise RunError(
+                f"process {holder} is running notebooks into {out}: wait for it or stop it, choose"
+                f" another folder with --out DIR, or delete {lock} if that is no run"
+            )
+        lock.unlink(missing_ok=True)
+        with open(lock, "x") as file:
+            file.write(str(os.getpid()))
+    except OSError as error:
+        raise RunError(f"cannot write {lock} ({error}): choose a folder with --out DIR") from error
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _holder(lock: Path) -> int | None:
+    """The living process that wrote the lock, None if there is none."""
+    try:
+        process = psutil.Process(int(lock.read_text()))
+        # a process that is younger than the lock has only got the number of the one that wrote it
+        old = process.create_time() <= lock.stat().st_mtime + 1
+        return process.pid if old and process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def facts_of(path: Path) -> dict:
+    """What a run wrote into its notebook: profile, status, date, cell_seconds, …; {} if nothing."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["metadata"]["labkit"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def set_aside(out: Path, stem: str) -> None:
+    """Moves the files that an earlier run left to `previous/`, where the last good run stays.
+
+    Raises RunError where they cannot be moved.
+    """
+    previous = out / "previous"
+    left = [path for suffix in SUFFIXES if (path := out / f"{stem}{suffix}").exists()]
+    if not left:
+        return
+    try:
+        previous.mkdir(exist_ok=True)
+        if _is_good(previous, stem) and not _is_good(out, stem):
+            for path in left:
+                path.unlink()
+            return
+        for suffix in SUFFIXES:
+            (previous / f"{stem}{suffix}").unlink(missing_ok=True)
+        for path in left:
+            os.replace(path, previous / path.name)
+    except OSError as error:
+        raise RunError(
+            f"cannot move {stem}.* to {previous} ({error}):"
+            " rename or delete that, or choose a folder with --out DIR"
+        ) from error
+
+
+def _is_good(folder: Path, stem: str) -> bool:
+    """Whether `folder` holds the files of a run that passed."""
+    facts = facts_of(folder / f"{stem}.ipynb")
+    return facts.get("status") == "passed" and (folder / f"{stem}.json").exists()
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """The notebook without outputs and widget state. Raises RunError for a file that is not a
-    notebook.
-    """
+    """The notebook without outputs and widget state. Raises RunError for a file that is none."""
     try:
         notebook = nbformat.read(path, as_version=4)
-        notebook.nbformat_minor = max(
-            notebook.nbformat_minor, 5
-        )  # 4.5 brought the cell ids that the cell times are kept under
+        # 4.5 brought the cell ids that the cell times are kept under
+        notebook.nbformat_minor = max(notebook.nbformat_minor, 5)
         for index, cell in enumerate(notebook.cells):
             cell.setdefault("id", f"cell-{index}")
         nbformat.validate(notebook)
-    except (
-        Exception
-    ) as error:  # nbformat raises its own, JSON, Unicode, Key and Attribute errors for broken files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
-        remedy = f"restore it with `git checkout -- {path.parent.name}/{path.name}`"
-        raise RunError(f"{path} is not a readable notebook ({reason}): {remedy}") from error
+    except Exception as error:  # JSON, Unicode, Key, Attribute errors and nbformat's own
+        raise RunError(
+            f"{path} is not a readable notebook ({one_line(error, 100)}):"
+            f" restore it with `git checkout -- {path.parent.name}/{path.name}`"
+        ) from error
     notebook.metadata.pop("widgets", None)  # saved widget state breaks GitHub's preview
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -114,122 +189,105 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def earlier_times(path: Path) -> dict[str, float]:
-    """Seconds by cell id of an earlier run of the notebook, {} where there was none."""
-    try:
-        return dict(
-            json.loads(path.read_text(encoding="utf-8"))["metadata"]["labkit"]["cell_seconds"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+def known_times(path: Path, run: Run) -> tuple[dict[str, float], list]:
+    """Expected seconds by cell id, and the pace of this machine relative to them.
 
-
-def report(outcome: Outcome, stream) -> None:
-    """The line that stays when a notebook is over."""
-    start = "\r\x1b[K" if stream.isatty() else ""
-    print(
-        f"{start}{outcome.stem}  {outcome.status}  {clock(outcome.seconds)}  {outcome.detail}".rstrip(),
-        file=stream,
-        flush=True,
-    )
+    They are those of the last good run on this machine, else those of the committed notebook.
+    """
+    for source in (run.out / "previous" / path.name, path):
+        facts = facts_of(source)
+        times = facts.get("cell_seconds")
+        if isinstance(times, dict) and times:
+            known = {cell: float(s) for cell, s in times.items() if isinstance(s, int | float)}
+            profile = str(facts.get("profile"))
+            start = [(1.0, ENOUGH)] if profile == run.profile else []
+            return known, run.paces.setdefault((source is path, profile), start)
+    return {}, []
 
 
 def kernel_environment(out: Path, profile: str) -> dict[str, str]:
-    """The environment of a kernel: the profile, the results folder, labkit importable, and paths
-    that hold in the notebook's folder.
-    """
-    env = {
-        key: value for key, value in os.environ.items() if key != "MPLBACKEND"
-    }  # a set back-end would hide the inline figures
+    """The environment of a kernel: profile, absolute folders of data and results, labkit."""
+    # a set back-end would hide the inline figures
+    env = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     env |= {"LABKIT_PROFILE": profile, "LABKIT_RESULTS": str(out.resolve())}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
-    if env.get("LABKIT_DATA"):
-        env["LABKIT_DATA"] = os.path.abspath(env["LABKIT_DATA"])
+    path = [str(folders.repository()), env.get("PYTHONPATH")]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    if data := folders.named("LABKIT_DATA"):
+        env["LABKIT_DATA"] = str(data)
     return env
 
 
-def read_record(path: Path) -> tuple[dict, str]:
-    """The record a notebook left and, where there is none to read, why."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))), ""
-    except FileNotFoundError:
-        return {}, f"{path.name} was not written: end the notebook with labkit.results.record(...)"
-    except (OSError, ValueError, TypeError) as error:
-        return (
-            {},
-            f"{path.name} is no readable record ({error}): write it with labkit.results.record(...)",
-        )
-
-
-def run_notebook(path: Path, out: Path, profile: str, stop: Stop, stream) -> Outcome:
-    """Executes one notebook and saves what it has, also when it failed. Raises RunError where `out`
-    cannot be written.
-    """
-    outcome, began = Outcome(path.stem), time.monotonic()
+def run_notebook(path: Path, run: Run) -> Outcome:
+    """Executes one notebook and saves what it has, also when it failed."""
+    outcome, began = Outcome(path.stem, run.profile), time.monotonic()
+    outcome.date = f"{datetime.now():%Y-%m-%d %H:%M}"
     try:
         notebook = read_notebook(path)
-    except RunError as error:
-        outcome.status, outcome.detail = "failed", str(error)
-        return outcome
-    cells = [cell.id for cell in notebook.cells if is_run(cell)]
-    progress = Progress(path.stem, cells, earlier_times(out / "previous" / path.name), stream)
-    environment = kernel_environment(out, profile)
-    outcome.status, outcome.detail = asyncio.run(
-        execute(notebook, path.parent, environment, progress, stop)
-    )
-    outcome.seconds = round(time.monotonic() - began, 1)
-    outcome.record, complaint = read_record(out / f"{path.stem}.json")
-    if outcome.status == "passed" and complaint:
-        outcome.status, outcome.detail = "no record", complaint
-    notebook.metadata["labkit"] = {"profile": profile, "cell_seconds": progress.seconds}
-    save(out / path.name, nbformat.writes(notebook) + "\n")
-    try:
-        page = pages.notebook_page(notebook, path.stem, path.parent)
-    except Exception as error:  # one page that cannot be drawn must not stop the other notebooks
-        outcome.status, outcome.detail = (
-            "failed",
-            f"{outcome.detail} no HTML page: {type(error).__name__}: {error}".strip(),
+        cells = [cell.id for cell in notebook.cells if is_run(cell)]
+        progress = Progress(path.stem, cells, run.stream, *known_times(path, run))
+        environment = kernel_environment(run.out, run.profile)
+        outcome.status, outcome.detail = asyncio.run(
+            execute(notebook, path.parent, environment, progress, run.stop, run.minutes)
         )
-        return outcome
-    save(out / f"{path.stem}.html", page)
+        outcome.seconds = round(time.monotonic() - began, 1)
+        outcome.record, complaint = results.read(run.out / f"{path.stem}.json")
+        if outcome.status == "passed" and complaint:
+            outcome.status, outcome.detail = "no record", complaint
+        facts = {k: v for k, v in vars(outcome).items() if v and k not in ("stem", "record")}
+        facts |= {"machine": MACHINE, "cell_seconds": progress.seconds}
+        notebook.metadata["labkit"] = facts
+        save(run.out / path.name, nbformat.writes(notebook) + "\n")
+        page = pages.notebook_page(notebook, path.stem, path.parent)
+        save(run.out / f"{path.stem}.html", page)
+    except RunError as error:
+        outcome.status, outcome.detail = "failed", f"{outcome.detail} {error}".strip()
+    except Exception as error:  # one page that cannot be drawn must not stop the other notebooks
+        reason = f"no HTML page: {type(error).__name__}: {one_line(error)}"
+        outcome.status, outcome.detail = "failed", f"{outcome.detail} {reason}".strip()
     return outcome
 
 
-def run(notebooks: list[Path], out: Path, profile: str, stream=None) -> int:
+def all_outcomes(run: Run, outcomes: dict[str, Outcome]) -> list[Outcome]:
+    """The outcomes of this run and of all notebooks that earlier runs left in its folder."""
+    known = dict(outcomes)
+    for path in run.out.glob("*.ipynb"):
+        facts = facts_of(path)
+        if path.stem not in known and facts:
+            old = known[path.stem] = Outcome(path.stem, str(facts.get("profile", "")), "unknown")
+            for name in ("status", "detail", "date"):
+                setattr(old, name, str(facts.get(name, getattr(old, name))))
+            old.record = results.read(run.out / f"{path.stem}.json")[0]
+    return [known[stem] for stem in sorted(known)]
+
+
+def run(
+    notebooks: list[Path], out: Path, profile: str, stream=None, minutes: float | None = None
+) -> int:
     """Executes `notebooks` in `profile` into the folder `out`, printing to `stream` (stdout).
 
-    Returns the exit status: 0 when all passed, 130 after Ctrl-C, 1 otherwise. Raises RunError where
-    `out` cannot be written.
+    Returns the exit status: 0 when all passed, 128 + its number after a signal (130 for Ctrl-C), 1
+    otherwise. Raises RunError where `out` cannot be written or another run writes into it.
     """
-    stream = stream or sys.stdout
-    prepare(out, [path.stem for path in notebooks])
-    outcomes = [Outcome(path.stem) for path in notebooks]
-    print(f"profile {profile}, results in {out}", file=stream, flush=True)
-    with Stop() as stop:
-        for index, path in enumerate(notebooks):
-            if not stop.presses:
-                outcomes[index] = run_notebook(path, out, profile, stop, stream)
-                report(outcomes[index], stream)
-        print(f"\n{pages.summary_text(outcomes)}", file=stream, flush=True)
-        save(out / "summary.html", pages.summary_page(outcomes, profile, out))
-    print(f"summary: {out / 'summary.html'}", file=stream, flush=True)
-    return 130 if stop.presses else int(any(outcome.status != "passed" for outcome in outcomes))
-
-
-def main(picks: list[str], profile: str | None, out: Path | None) -> int:
-    """`python -m labkit run`: see `run`. Raises RunError for an unknown profile or pick."""
-    if profile and profile not in PROFILES:
-        raise RunError(
-            f"--profile {profile} is not a profile; choose one of: {', '.join(PROFILES)}"
-        )
-    try:
-        profile = profile or current_profile()
-    except ValueError as error:
-        raise RunError(str(error)) from error
-    folder = next(
-        (base / "notebooks" for base in (ROOT, Path.cwd()) if (base / "notebooks").is_dir()),
-        ROOT / "notebooks",
-    )
-    return run(
-        pick_notebooks(folder, picks), (out or ROOT / "results" / profile).resolve(), profile
-    )
+    outcomes = {path.stem: Outcome(path.stem, profile) for path in notebooks}
+    with Stop() as stop, alone_in(out):
+        this = Run(out, profile, stream or sys.stdout, stop, minutes)
+        for stem in outcomes:
+            set_aside(out, stem)
+        save(out / "summary.html", "<!doctype html><title>labkit</title>This run has not ended.")
+        say(f"profile {profile}, results in {out}", this.stream)
+        try:
+            for path in notebooks:
+                if not stop.received:
+                    outcomes[path.stem] = run_notebook(path, this)
+                    erase = "\r\x1b[K" if this.stream.isatty() else ""
+                    say(f"{erase}{outcomes[path.stem]}", this.stream)
+        finally:
+            date, rows = f"{datetime.now():%Y-%m-%d %H:%M}", all_outcomes(this, outcomes)
+            page = pages.summary_page(rows, out, profile=profile, date=date, machine=MACHINE)
+            try:
+                save(out / "summary.html", page)
+            finally:
+                text = pages.summary_text(list(outcomes.values()))
+                say(f"\n{text}\nsummary: {out / 'summary.html'}", this.stream)
+    failed = any(outcome.status != "passed" for outcome in outcomes.values())
+    return stop.exit_status or int(failed)

@@ -1,5 +1,9 @@
+"""Records: what a notebook measured, on which data, and the table that it shows."""
+
 import json
 import os
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +27,67 @@ def test_a_record_holds_what_was_measured_and_where(folder):
         7,
         "smoke",
     )
+
+
+def image_set(content: str) -> SimpleNamespace:
+    """What `record` needs of an ImageSet."""
+    key = SimpleNamespace(content=content)
+    return SimpleNamespace(provenance="mnist (LABKIT_DATA)", key=key)
+
+
+def test_a_record_knows_the_content_of_its_images_and_has_a_fingerprint_of_what_shaped_it():
+    def made(data, seed=0, notebook="lab"):
+        return results.record(notebook, {}, data=data, seed=seed).content
+
+    one = made(image_set("aaa"))
+    assert (one["data"], one["data_content"]) == ("mnist (LABKIT_DATA)", ["aaa"])
+    two = made([image_set("aaa"), image_set("bbb")])
+    assert two["data"] == "mnist (LABKIT_DATA), mnist (LABKIT_DATA)"
+    assert two["data_content"] == ["aaa", "bbb"]
+    text = made("palindromes (generated)")
+    assert (text["data"], text["data_content"]) == ("palindromes (generated)", [])
+    others = [made(image_set("bbb")), two, text, made(image_set("aaa"), seed=1)]
+    others += [made(image_set("aaa"), notebook="other")]
+    assert made(image_set("aaa"))["fingerprint"] == one["fingerprint"]
+    assert len({record["fingerprint"] for record in [one, *others]}) == 6
+
+
+def test_the_profile_is_part_of_the_fingerprint(monkeypatch):
+    prints = set()
+    for name in ("smoke", "cpu"):
+        monkeypatch.setenv("LABKIT_PROFILE", name)
+        prints.add(results.record("lab", {}, data="none", seed=0).content["fingerprint"])
+    assert len(prints) == 2
+
+
+@pytest.mark.parametrize("data", [None, 3, [], [1], {"mnist": 1}, ["mnist"]])
+def test_data_of_another_kind_is_refused(data):
+    with pytest.raises(ValueError, match="pass the ImageSet"):
+        results.record("lab", {}, data=data, seed=0)
+
+
+def test_a_record_names_the_device_that_was_used_not_the_one_of_the_profile(monkeypatch):
+    monkeypatch.setattr(results, "profile_device", lambda: "meta")
+    used = [
+        results.record("lab", {}, data="none", seed=0, device=device).content["device"]
+        for device in (None, "cpu")
+    ]
+    assert [name.split()[0] for name in used] == ["meta", "cpu"]
+
+
+def test_records_go_where_the_one_resolver_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LABKIT_RESULTS", "~/here")
+    assert results.folder() == tmp_path / "here"
+    monkeypatch.delenv("LABKIT_RESULTS")
+    assert results.folder().parts[-2:] == ("results", "smoke")
+
+
+def test_what_is_written_can_be_read_back_and_a_missing_record_is_told(folder):
+    made = results.record("lab", {"loss": 0.5}, data="none", seed=0)
+    assert results.read(made.path) == (made.content, "")
+    found, complaint = results.read(folder / "other.json")
+    assert found == {} and re.search("other.json was not written.*results.record", complaint)
 
 
 def test_the_table_shows_every_claim_with_a_verdict_in_words_and_escapes_html(folder):

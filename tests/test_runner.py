@@ -3,6 +3,7 @@ happens to it.
 """
 
 import errno
+import html
 import io
 import json
 import os
@@ -14,25 +15,28 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from labkit import execute, pages, runner
+from labkit import execute, pages, results, runner
 from labkit.__main__ import main
+from labkit.console import ENOUGH
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = """import json, os, pathlib, sys
-metrics = {"accuracy": 0.99954, "python": sys.executable}
+metrics = {"final_accuracy": 0.99954, "python": sys.executable}
 record = {"notebook": "NAME", "profile": os.environ["LABKIT_PROFILE"], "data": "stand-in",
-"metrics": metrics} pathlib.Path(os.environ["LABKIT_RESULTS"],
-"NAME.json").write_text(json.dumps(record))
+    "metrics": metrics, "claims": [{"verdict": "holds"}, {"verdict": "holds"}]}
+pathlib.Path(os.environ["LABKIT_RESULTS"], "NAME.json").write_text(json.dumps(record))
 """
 LESSON = r"""# Gates
 [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/a/b)
 
 Of $W_{gx}$, priced at \$5, `$PATH` and `$HOME`.
 
-$$\begin{aligned} c_t &= g_t \odot i_t + c_{t-1} \odot f_t \\ h_t &= \tanh(c_t) \odot o_t \end{aligned}$$
+$$\begin{aligned} c_t &= g_t \odot i_t + c_{t-1} \odot f_t \\
+h_t &= \tanh(c_t) \odot o_t \end{aligned}$$
 
 ```python
 fenced = "$x$"
@@ -41,7 +45,7 @@ fenced = "$x$"
 
 
 def notebook(folder: Path, stem: str, *cells: str) -> Path:
-    """Writes a notebook with stale outputs: `cells` that begin with # are Markdown, NAME stands for its stem."""
+    """A notebook with stale outputs; cells that begin with # are Markdown, NAME is its stem."""
     stale = [new_output("stream", name="stdout", text="of an earlier run\n")]
     made = [
         new_markdown_cell(c)
@@ -49,26 +53,32 @@ def notebook(folder: Path, stem: str, *cells: str) -> Path:
         else new_code_cell(c.replace("NAME", stem), outputs=stale)
         for c in cells
     ]
-    metadata = {
-        "kernelspec": {"name": "nobody-registered-this", "display_name": "", "language": "python"},
-        "widgets": {},
-    }
+    kernel = {"name": "nobody-registered-this", "display_name": "", "language": "python"}
+    metadata = {"kernelspec": kernel, "widgets": {}}
     nbformat.write(new_notebook(cells=made, metadata=metadata), folder / f"{stem}.ipynb")
     return folder / f"{stem}.ipynb"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(exit status, results folder, printed text) of one run over a notebook of each kind, after an earlier run left a record of each."""
+    """(exit status, results, printed text) of a run over a notebook of each kind.
+
+    An earlier run had left a record of each.
+    """
     folder, out = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("results")
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);"
-    notebook(folder, "00_good", LESSON, plot, RECORD)
+    show = """from IPython.display import display
+alt = {"alt": 'Loss < 1 "nat"'}
+display({"image/png": "iVBORw0KGgo="}, raw=True, metadata={"image/png": alt})"""
+    notebook(folder, "00_good", LESSON, plot, show, RECORD)
     notebook(folder, "01_fails", "print('kept')", RECORD, "1 / 0", "print('never')")
     notebook(folder, "02_dies", "import os; os._exit(9)")
     notebook(folder, "03_silent", "print(1)")
     (folder / "04_broken.ipynb").write_text('{"cells": [')
     for path in folder.glob("*.ipynb"):
         (out / f"{path.stem}.json").write_text('{"metrics": {"accuracy": 0.123}}')
+    earlier = new_notebook(metadata={"labkit": {"status": "passed", "date": "1999-12-31 23:59"}})
+    nbformat.write(earlier, out / "09_earlier.ipynb")
     foreign = tmp_path_factory.mktemp("jupyter") / "kernels" / "python3"
     foreign.mkdir(parents=True)
     (foreign / "kernel.json").write_text(
@@ -92,13 +102,24 @@ def test_one_failure_makes_the_status_1_and_stops_nobody(finished):
     assert [line_of(printed, stem).split("  ")[0] for stem in ("00", "01", "02", "03", "04")]
 
 
+def test_a_result_knows_its_profile_date_machine_and_cell_times(finished):
+    _, out, _ = finished
+    result = nbformat.read(out / "00_good.ipynb", as_version=4)
+    facts = runner.facts_of(out / "00_good.ipynb")
+    assert (facts["profile"], facts["status"]) == ("smoke", "passed")
+    assert facts["date"] and facts["machine"] and "detail" not in facts
+    code = {cell.id for cell in result.cells if cell.cell_type == "code"}
+    assert set(facts["cell_seconds"]) == code
+    assert runner.facts_of(out / "04_broken.ipynb") == {}
+
+
 def test_a_good_notebook_leaves_its_files_and_its_record(finished):
     _, out, printed = finished
     record = json.loads((out / "00_good.json").read_text())
     assert record["profile"] == "smoke"
     assert os.path.samefile(record["metrics"]["python"], sys.executable)
-    assert nbformat.read(out / "00_good.ipynb", as_version=4).cells[2].execution_count == 2
-    assert "passed" in line_of(printed, "00_good") and "accuracy 0.9995" in line_of(
+    assert nbformat.read(out / "00_good.ipynb", as_version=4).cells[3].execution_count == 3
+    assert "passed" in line_of(printed, "00_good") and "final accuracy 0.9995" in line_of(
         printed, "00_good"
     )
     assert 'href="00_good.html"' in (out / "summary.html").read_text()
@@ -152,32 +173,36 @@ def test_pages_load_nothing_and_show_pictures_and_equations_offline(finished):
     assert ">Open In Colab</a>" in text, "a badge of the web becomes its text"
 
 
+def test_pictures_of_a_page_have_the_alternative_text_of_their_output(finished):
+    page = (finished[1] / "00_good.html").read_text()
+    _, picture = re.findall(r'<img[^>]*src="data:image/png[^>]*>', page)
+    assert re.search(r"""alt=["']Loss < 1 "nat["']""", html.unescape(picture))
+
+
 def test_tex_that_cannot_be_drawn_stays_tex():
     assert pages.equation(r"\left( 1", "inline") == r"<code>\left( 1</code>"
     assert pages.equation(r"\nosuchthing x < 1", "inline") == r"<code>\nosuchthing x &lt; 1</code>"
 
 
-def test_cell_times_of_an_earlier_run_are_the_forecast(finished, monkeypatch):
-    _, out, _ = finished
-    cells = nbformat.read(out / "00_good.ipynb", as_version=4).cells
-    assert set(runner.earlier_times(out / "00_good.ipynb")) == {
-        cell.id for cell in cells if cell.cell_type == "code"
-    }
-    assert runner.earlier_times(out / "04_broken.ipynb") == {}
-    now = 100.0
-    monkeypatch.setattr(execute.time, "monotonic", lambda: now)
-    progress = execute.Progress(
-        "00", ["a", "b", "c"], {"a": 10.0, "b": 20.0, "c": 40.0}, io.StringIO()
-    )
-    progress.start_cell("b")
-    now = 105.0
-    assert progress.forecast() == 15 + 40
-    fresh = execute.Progress("00", ["a", "b", "c"], {}, io.StringIO())
-    assert fresh.forecast() is None
-    now = 111.0
-    fresh.end_cell("a")
-    fresh.start_cell("b")
-    assert fresh.forecast() == 12, "two of three cells are left, the first took 6 s"
+def test_cell_times_come_from_the_last_good_run_here_else_from_the_committed_notebook(tmp_path):
+    path = notebook(tmp_path, "00_x", "1")
+    this = runner.Run(tmp_path / "out", "smoke", None, None)
+    assert runner.known_times(path, this)[0] == {}
+
+    def write(path, profile, seconds):
+        facts = {"profile": profile, "cell_seconds": {"a": seconds, "b": "odd"}}
+        nbformat.write(new_notebook(metadata={"labkit": facts}), path)
+
+    write(path, "cpu", 60.0)
+    assert runner.known_times(path, this) == ({"a": 60.0}, []), "a pace must be found first"
+    write(path, "smoke", 6.0)
+    times, committed = runner.known_times(path, this)
+    assert times == {"a": 6.0} and committed == [(1.0, ENOUGH)]
+    (tmp_path / "out" / "previous").mkdir(parents=True)
+    write(tmp_path / "out" / "previous" / "00_x.ipynb", "smoke", 9.0)
+    times, here = runner.known_times(path, this)
+    assert times == {"a": 9.0} and here == committed and here is not committed
+    assert runner.known_times(path, this)[1] is here, "the next notebook goes on from this pace"
 
 
 def test_notebooks_are_picked_by_number_or_name(tmp_path):
@@ -196,7 +221,8 @@ def test_notebooks_are_picked_by_number_or_name(tmp_path):
 
 
 def test_an_unknown_profile_names_the_three(capsys, monkeypatch):
-    assert main(["run", "--profile", "bad"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--profile", "bad"])
     assert re.search("bad.*smoke.*cpu.*full", capsys.readouterr().err)
     monkeypatch.setenv("LABKIT_PROFILE", "worse")
     assert main(["run"]) == 2
@@ -226,42 +252,258 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
     ).read_text() == "old"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to one process on Windows")
-def test_ctrl_c_ends_the_kernel_and_keeps_what_is_done(tmp_path):
+SIGNALS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals can be sent to one process on Windows")
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_ends_the_kernel_and_keeps_what_is_done(tmp_path, name):
     pid = tmp_path / "pid"
-    sleep = f"import os, pathlib, time\npathlib.Path({str(tmp_path / 'part')!r}).write_text(str(os.getpid()))\n"
-    sleep += f"os.replace({str(tmp_path / 'part')!r}, {str(pid)!r})\ntime.sleep(120)"
+    sleep = f"""import os, pathlib, time
+pathlib.Path({str(tmp_path / "part")!r}).write_text(str(os.getpid()))
+os.replace({str(tmp_path / "part")!r}, {str(pid)!r})
+time.sleep(120)"""
     paths = [
         notebook(tmp_path, "00_stopped", "print('kept')", sleep),
         notebook(tmp_path, "01_later", RECORD),
     ]
-    code = "import sys; from pathlib import Path; from labkit.runner import run; "
-    code += f"sys.exit(run([Path(p) for p in {[str(p) for p in paths]}], Path({str(tmp_path / 'out')!r}), 'smoke'))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = start_run(paths, tmp_path / "out")
     try:
         for _ in range(600):
             if pid.exists() or process.poll() is not None:
                 break
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
         printed, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, printed
+    assert process.returncode == 128 + getattr(signal, name), printed
     assert "Traceback" not in printed
-    assert "interrupted" in line_of(printed, "00_stopped") and "not run" in line_of(
-        printed, "01_later"
-    )
-    assert (
-        nbformat.read(tmp_path / "out" / "00_stopped.ipynb", as_version=4).cells[0].outputs[0].text
-        == "kept\n"
-    )
+    assert f"00_stopped: interrupted: cell 2: stopped by {SIGNALS[name]}" in printed
+    assert "not run" in line_of(printed, "01_later")
+    stopped = nbformat.read(tmp_path / "out" / "00_stopped.ipynb", as_version=4)
+    assert stopped.cells[0].outputs[0].text == "kept\n"
     assert "interrupted" in (tmp_path / "out" / "summary.html").read_text()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    assert not psutil.pid_exists(int(pid.read_text())), "the kernel lives on"
+
+
+def start_run(paths: list[Path], out: Path, before: str = "") -> subprocess.Popen:
+    """`runner.run` over `paths` in a process of its own; `before` is code that runs first."""
+    names = [str(path) for path in paths]
+    code = f"""import signal, sys
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from labkit.runner import run
+{before}
+sys.exit(run([Path(name) for name in {names}], Path({str(out)!r}), "smoke"))"""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes)
+
+
+def test_under_nohup_a_hang_up_is_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with execute.Stop() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.received == [] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_only_a_second_request_hurries_and_a_closing_terminal_never_does():
+    asked = []
+    with execute.Stop() as stop:
+        stop.act = lambda reason, hurry: asked.append(hurry)
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGINT):
+            signal.raise_signal(number)
+    assert asked == [False, False, False, True] and stop.exit_status == 129
+
+
+@pytest.mark.parametrize(
+    "config", ["import os; os._exit(3)", "c.IPKernelApp.kernel_class = 'no.such.Kernel'"]
+)
+def test_a_kernel_that_does_not_start_is_one_line_and_the_next_has_its_turn(tmp_path, config):
+    paths = [notebook(tmp_path, stem, RECORD) for stem in ("00_a", "01_b")]
+    folder = tmp_path / "ipython" / "profile_default"
+    folder.mkdir(parents=True)
+    (folder / "ipython_kernel_config.py").write_text(config)
+    before = f"import os; os.environ['IPYTHONDIR'] = {str(folder.parent)!r}"
+    process = start_run(paths, tmp_path / "out", before)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and len(printed.splitlines()) < 15, printed
+    for stem in ("00_a", "01_b"):
+        assert re.search(f"{stem}: failed: the kernel did not start .*labkit doctor`", printed)
+    assert "did not start" in (tmp_path / "out" / "summary.html").read_text()
+
+
+def run_quietly(path: Path, out: Path, **options) -> tuple[int, str]:
+    printed = io.StringIO()
+    return runner.run([path], out, "smoke", printed, **options), printed.getvalue()
+
+
+STUBBORN = """while True:
+    try:
+        import time; time.sleep(60)
+    except KeyboardInterrupt:
+        pass"""
+
+
+@pytest.mark.parametrize("cell", ["while True: pass", STUBBORN])
+def test_a_notebook_that_never_ends_fails_at_the_time_limit(tmp_path, monkeypatch, cell):
+    monkeypatch.setattr(execute, "GRACE", 1.0)
+    path = notebook(tmp_path, "00_x", "print('kept')", cell, RECORD)
+    status, printed = run_quietly(path, tmp_path / "out", minutes=0.1)
+    assert status == 1
+    assert "00_x: failed: cell 2: took longer than 0.1 min; allow more with --timeout" in printed
+    result = nbformat.read(tmp_path / "out" / "00_x.ipynb", as_version=4)
+    assert result.cells[0].outputs[0].text == "kept\n" and result.cells[2].outputs == []
+
+
+def test_a_notebook_within_its_limit_passes(tmp_path):
+    assert run_quietly(notebook(tmp_path, "00_x", RECORD), tmp_path / "out", minutes=5)[0] == 0
+
+
+def test_what_a_cell_prints_reaches_the_forecast(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(execute.Progress, "hear", lambda _, text: heard.append(text))
+    cell = "print('GANs:  40%|██| 2/5 [00:31<00:46, 15.5s/it]')"
+    run_quietly(notebook(tmp_path, "00_x", cell), tmp_path / "out")
+    assert "[00:31<00:46" in "".join(heard)
+
+
+def leave(folder: Path, status: str | None, metric: float, suffixes=runner.SUFFIXES) -> None:
+    """The files of a run, as an earlier command left them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"status": status, "metric": metric}
+    contents = {".json": json.dumps({"metrics": {"metric": metric}}), ".html": str(metric)}
+    contents[".ipynb"] = json.dumps({"metadata": {"labkit": facts}})
+    for suffix in suffixes:
+        (folder / f"00_x{suffix}").write_text(contents[suffix])
+
+
+def kept(folder: Path) -> dict[str, float]:
+    return {
+        path.suffix: float(re.search(r"\d\.\d", path.read_text())[0])
+        for path in folder.glob("00_x.*")
+    }
+
+
+def test_files_of_a_run_are_set_aside_together_and_a_failed_one_never_displaces_a_good_one(
+    tmp_path,
+):
+    previous = tmp_path / "previous"
+    leave(tmp_path, "failed", 0.1, [".ipynb", ".html"])
+    runner.set_aside(tmp_path, "00_x")
+    assert kept(previous) == {".ipynb": 0.1, ".html": 0.1}, "a failed run is better than nothing"
+    leave(tmp_path, "passed", 0.2)
+    runner.set_aside(tmp_path, "00_x")
+    good = {".ipynb": 0.2, ".html": 0.2, ".json": 0.2}
+    assert kept(previous) == good and kept(tmp_path) == {}
+    for suffixes in ([".ipynb"], [".json"], runner.SUFFIXES):
+        leave(tmp_path, "failed", 0.3, suffixes)
+        runner.set_aside(tmp_path, "00_x")
+        assert kept(previous) == good and kept(tmp_path) == {}
+    leave(tmp_path, "passed", 0.4, [".ipynb", ".json"])
+    runner.set_aside(tmp_path, "00_x")
+    assert kept(previous) == {".ipynb": 0.4, ".json": 0.4}, "no page of another run stays"
+
+
+def test_a_folder_previous_that_cannot_take_the_files_is_told_with_a_remedy(tmp_path):
+    leave(tmp_path / "out", "passed", 0.1)
+    (tmp_path / "out" / "previous").write_text("a file in the way")
+    path = notebook(tmp_path, "00_x", "1")
+    with pytest.raises(runner.RunError, match="previous.*rename or delete.*--out DIR"):
+        run_quietly(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"metrics": [1, 2]}',
+        '{"metrics": null}',
+        '{"metrics": {"a": [1]}}',
+        '{"metrics": {}, "claims": [1]}',
+        '{"metrics": {}, "claims": {"verdict": "holds"}}',
+        "[1]",
+        "[" * 100_000,
+        "",
+    ],
+)
+def test_an_odd_record_counts_as_none_and_the_summary_is_made(tmp_path, record):
+    cell = f"import os; open(os.environ['LABKIT_RESULTS'] + '/00_x.json', 'w').write({record!r})"
+    if len(record) > 1000:
+        cell = cell.replace(repr(record), "'[' * 100_000")
+    (tmp_path / "00_x.json").write_text(record)
+    found, complaint = results.read(tmp_path / "00_x.json")
+    assert found == {} and "is no readable record" in complaint
+    outcome = runner.Outcome("00_x", "smoke", "no record", complaint, record=found)
+    assert complaint.split(":")[0] in pages.summary_text([outcome])
+    facts = {"profile": "smoke", "date": "today", "machine": "this"}
+    assert "no record" in pages.summary_page([outcome], tmp_path, **facts)
+
+
+def test_two_runs_do_not_share_a_folder_and_the_lock_of_a_dead_one_is_taken_over(tmp_path):
+    lock = tmp_path / ".running"
+    with runner.alone_in(tmp_path):
+        assert int(lock.read_text()) == os.getpid()
+        with pytest.raises(runner.RunError, match=rf"process {os.getpid()}.*--out DIR"):
+            run_quietly(notebook(tmp_path, "00_x", "1"), tmp_path)
+        assert lock.exists(), "the refused run must not take the lock away"
+    assert not lock.exists()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for stale in (str(dead.pid), "", "not a number"):
+        lock.write_text(stale)
+        with runner.alone_in(tmp_path):
+            assert int(lock.read_text()) == os.getpid()
+    lock.write_text(str(os.getpid()))
+    os.utime(lock, (0, 0))  # written before this process began: its number was used again
+    with runner.alone_in(tmp_path):
+        pass
+
+
+def test_kernels_get_absolute_folders_whatever_the_caller_wrote(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LABKIT_DATA", "~/dl")
+    monkeypatch.chdir(tmp_path)
+    env = runner.kernel_environment(Path("out"), "smoke")
+    assert env["LABKIT_DATA"] == str(tmp_path / "dl")
+    assert env["LABKIT_RESULTS"] == str(tmp_path / "out")
+    assert (Path(env["PYTHONPATH"].split(os.pathsep)[0]) / "labkit").is_dir()
+
+
+def test_the_summary_is_written_before_the_closing_text_and_without_a_terminal(tmp_path):
+    class Terminal(io.StringIO):
+        def write(self, text):
+            if "summary" in text:
+                self.summary = (tmp_path / "out" / "summary.html").read_text()
+            raise OSError(errno.EIO, "the terminal has gone")
+
+    terminal = Terminal()
+    path = notebook(tmp_path, "00_x", RECORD)
+    assert runner.run([path], tmp_path / "out", "smoke", terminal) == 0
+    assert "1 of 1 labs passed" in terminal.summary
+
+
+def test_a_full_disk_while_a_result_is_written_does_not_stop_the_others(tmp_path, monkeypatch):
+    def full(path, text):
+        if path.suffix == ".ipynb":
+            raise runner.RunError(f"cannot write {path}: no space left")
+        return save(path, text)
+
+    save = runner.save
+    monkeypatch.setattr(runner, "save", full)
+    status, printed = run_quietly(notebook(tmp_path, "00_x", RECORD), tmp_path / "out")
+    assert status == 1 and "00_x: failed: cannot write" in printed
+    assert "cannot write" in (tmp_path / "out" / "summary.html").read_text()
+
+
+def test_the_summary_tells_of_all_labs_of_the_folder_with_claims_date_and_profile(finished):
+    _, out, printed = finished
+    text = (out / "summary.html").read_text()
+    assert "2 of 6 labs passed" in text and "09_earlier" not in printed
+    assert "09_earlier" in text and "1999-12-31 23:59" in text
+    assert "2 holds" in text and "final accuracy" in text and "final_accuracy" not in text
+    assert "Smoke: these numbers only show that the lab runs" in text
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    assert f"Profile smoke, {time.strftime('%Y')}" in text
