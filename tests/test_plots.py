@@ -92,3 +92,17 @@ def test_a_confusion_shows_the_mistakes_and_leaves_out_what_is_right():
     assert ax.get_title() == "units: 7 of 127 wrong" and [t.get_text() for t in ax.texts] == ["7"]
     assert ax.images[0].get_array()[2, 0] == 7 and ax.images[0].get_array().sum() == 7
     plt.close()
+
+
+def test_thumbnails_stand_where_their_codes_are():
+    corners = np.array([[0.5, 0.5], [2.5, 0.5], [0.5, 2.5], [2.5, 2.5], [0, 0], [3, 3]])
+    images = torch.arange(40, 246, 41, dtype=torch.uint8)[: len(corners), None, None, None].expand(
+        -1, 3, 8, 8
+    )
+    ax = plots.thumbnails(images, corners, plt.figure().add_subplot(), cells=3, quantile=0)
+    canvas = ax.images[0].get_array()
+    assert [canvas[y, x, 0] for y, x in ((20, 4), (20, 20), (4, 4), (4, 20))] == images[
+        :4, 0, 0, 0
+    ].tolist()  # row 0 is the top
+    assert (canvas[12, 12] == 255).all()
+    plt.close()

@@ -1,0 +1,26 @@
+"""Interactive panels: each takes a trained model, or pictures of one, and never trains."""
+
+from labkit.widgets import canvas
+from labkit.widgets.arithmetic import calculator, handwritten
+from labkit.widgets.faces import completeness, directions
+from labkit.widgets.gallery import gallery, scrubber
+from labkit.widgets.latent_plane import latent_plane
+from labkit.widgets.palindrome import palindrome_gates
+from labkit.widgets.panel import Panel
+from labkit.widgets.same_style import same_style
+from labkit.widgets.walk import walk
+
+__all__ = [
+    "Panel",
+    "calculator",
+    "canvas",
+    "completeness",
+    "directions",
+    "gallery",
+    "handwritten",
+    "latent_plane",
+    "palindrome_gates",
+    "same_style",
+    "scrubber",
+    "walk",
+]
