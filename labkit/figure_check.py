@@ -28,20 +28,26 @@ def check_figure(figure: Figure) -> list[str]:
     - texts that overlap, or are cut off by the figure's edge;
     - a legend that covers data.
     """
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # a layout settles in two steps; the second is a part of drawing
     figure.draw_without_rendering()
     data = {ax: _data(ax) for ax in figure.axes if ax.get_visible()}
     problems = [text for ax, points in data.items() for text in _axis_problems(ax, points)]
     problems += _text_problems(figure)
-    for legend in figure.findobj(Legend):
+    for legend in filter(Legend.get_visible, figure.findobj(Legend)):
         box = legend.get_window_extent().padded(-1)
-        inside = ((points > box.min) & (points < box.max) for points in data.values())
-        if legend.get_visible() and any(part.all(1).any() for part in inside):
-            of = legend.axes and _name(legend.axes)
+        parts = [(Bbox.intersection(box, ax.bbox), points) for ax, points in data.items()]
+        if any(part and _inside(part, points) for part, points in parts):
+            of = _name(legend.axes) if legend.axes else "the figure"
             problems.append(
-                f"the legend of {of or 'the figure'} covers data; give it another loc=, or put it"
-                " beside the axes with loc='upper left', bbox_to_anchor=(1, 1)"
+                f"the legend of {of} covers data; give it another loc=, or put it beside the axes"
+                " with loc='upper left', bbox_to_anchor=(1, 1)"
             )
     return problems
+
+
+def _inside(box: Bbox, points: np.ndarray) -> bool:
+    return bool(((points > box.min) & (points < box.max)).all(1).any())
 
 
 def _name(ax: Axes) -> str:
@@ -71,7 +77,7 @@ def _data(ax: Axes) -> np.ndarray:
             points = np.ma.filled(np.ma.asarray(artist.get_offsets(), float), np.nan)
             found.append(offset.transform(points))
         else:
-            found += [transform.transform(path.vertices) for path in artist.get_paths()]
+            found += [_between(transform.transform(path.vertices)) for path in artist.get_paths()]
     points = np.concatenate(found)
     return points[np.isfinite(points).all(1)]
 
@@ -103,6 +109,7 @@ def _axis_problems(ax: Axes, data: np.ndarray) -> Iterator[str]:
             )
         plane = low == -high and ax.get_aspect() == 1
         shares = any(abs(low) <= 0.06 * end and end <= high <= 1.06 * end for end in (1, 100))
+        shares = shares and axis.get_scale() == "linear"
         if len(data) and not plane and not shares:
             filled = _filled(ax, axis, k, data[:, k])
             if filled < (1 / 10 if _has_reference(ax, k) else 1 / 3):
@@ -156,8 +163,8 @@ def _filled(ax: Axes, axis: Axis, k: int, pixels: np.ndarray) -> float:
 def _text_problems(figure: Figure) -> Iterator[str]:
     boxes = []
     for text in _texts(figure):
-        box, line = text.get_window_extent(), text.get_fontsize() * figure.dpi / 72
-        if (box.min < figure.bbox.min - 2).any() or (box.max > figure.bbox.max + 2).any():
+        box, line = Text.get_window_extent(text), text.get_fontsize() * figure.dpi / 72
+        if (box.min < figure.bbox.min - 1).any() or (box.max > figure.bbox.max + 1).any():
             yield f"'{text.get_text()}' is cut off by the figure's edge; shorten or move it"
         # letters seldom fill the height of their line
         boxes.append((text, Bbox([box.min + (0.5, 0.15 * line), box.max - (0.5, 0.15 * line)])))

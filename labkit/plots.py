@@ -54,6 +54,8 @@ def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
     optimize: a third of the size by `fewer_bytes`, which is slow: for files, not for sliders.
     """
     buffer = io.BytesIO()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # settles in two steps, titles above images would be cut off else
     figure.savefig(buffer, format="png", dpi=dpi)
     plt.close(figure)
     return fewer_bytes(buffer.getvalue()) if optimize else buffer.getvalue()
@@ -135,8 +137,9 @@ def latent_scatter(
     places = _apart(np.array(medians).reshape(-1, 2), sizes, limit)
     halo = [patheffects.withStroke(linewidth=3, foreground="white")]
     look = dict(ha="center", va="center", weight="bold", path_effects=halo)
+    line = dict(arrowstyle="-", shrinkA=0, shrinkB=0, color="0.4", lw=0.6)  # back to the median
     for name, median, place in zip(names, medians, places, strict=True):
-        ax.annotate(name, median, place, arrowprops=dict(arrowstyle="-", shrinkA=0, lw=0.7), **look)
+        ax.annotate(name, median, place, arrowprops=line, **look)
     return ax
 
 
@@ -201,17 +204,17 @@ def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> 
     cell = np.asarray(trace.c)
     order, limit = np.argsort(-np.abs(cell[-1])), np.abs(cell).max()
     every = -(-len(digits) // 20)  # more tick labels than this would touch
-    gate = dict(vmin=0, vmax=1, cmap="viridis")
+    gate = dict(vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
     panels = [
         ("input gate i", trace.i, gate),
         ("forget gate f", trace.f, gate),
         ("output gate o", trace.o, gate),
-        ("cell state c", cell, dict(vmin=-limit, vmax=limit, cmap="RdBu_r")),
+        ("cell state c", cell, gate | dict(vmin=-limit, vmax=limit, cmap="RdBu_r")),
     ]
     pictures = []
     for (above, below), (name, values, look) in zip(axes.T, panels, strict=True):
         values = np.asarray(values)
-        pictures.append(above.imshow(values.T[order], aspect="auto", rasterized=True, **look))
+        pictures.append(above.imshow(values.T[order], aspect="auto", **look))
         above.set(xlabel=name, xticks=[], yticks=[])
         below.plot(np.abs(values).mean(axis=1), marker=".")
         below.set_xticks(range(0, len(digits), every), digits[::every])

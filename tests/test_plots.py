@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from labkit import plots
+from labkit.figure_check import check_figure
+from labkit.models.recurrent import LSTMState
 
 
 def pixels(picture):
@@ -54,6 +56,48 @@ def test_a_figure_is_shown_as_what_it_is(monkeypatch):
             more["metadata"] == {f"image/{kind}": {"alt": "what it shows"}}
             and data["text/plain"] == "what it shows"
         )
+
+
+def test_titles_above_images_are_not_cut_off():
+    with plt.rc_context({"figure.constrained_layout.use": True}):
+        figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
+        for ax in axes:
+            plots.image_grid(torch.zeros(64, 1, 28, 28), 8, ax, "VAE, latent 8")
+        assert (pixels(plots.png(figure))[0] == 255).all()
+
+
+def test_names_of_classes_do_not_overlap_and_stay_inside():
+    points = np.random.default_rng(0).normal((1, 2.9), 0.05, (500, 2))
+    figure, ax = plt.subplots(figsize=(4.2, 4.2))
+    plots.latent_scatter(points, np.arange(500) % 10, ax, classes=["Pullover", *"abcdefghi"])
+    assert len(ax.texts) == 10 and check_figure(figure) == []
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert all(ax.bbox.x0 <= box.x0 and box.y1 <= ax.bbox.y1 for box in boxes)
+    plt.close()
+
+
+def test_names_stand_at_the_medians_where_there_is_room():
+    _, ax = plt.subplots()
+    places = np.array([[-2.0, 1.0], [0.0, 0.0], [2.0, -1.0]])
+    plots.latent_scatter(places.repeat(5, 0), np.repeat([0, 1, 4], 5), ax)
+    assert {text.get_text(): text.get_position() for text in ax.texts} == {
+        name: tuple(place) for name, place in zip("014", places, strict=True)
+    }
+    plt.close()
+
+
+def test_gates_have_units_digits_and_their_own_scales():
+    gate, cell = np.full((4, 8), 0.25), np.linspace(-2, 2, 32).reshape(4, 8)
+    trace = LSTMState(*[gate] * 4, cell, gate)
+    figure, axes = plt.subplots(2, 4, figsize=(13, 4.2), sharex="col", layout="constrained")
+    plots.gate_panels(trace, [3, 1, 1, 3], axes)
+    assert check_figure(figure) == []
+    assert [image.get_clim() for ax in axes[0] for image in ax.images] == [(0, 1)] * 3 + [(-2, 2)]
+    assert [t.get_text() for t in axes[1, 0].get_xticklabels()] == list("3113")
+    assert axes[1, 0].lines[0].get_ydata().tolist() == [0.25] * 4
+    shown = axes[0, 3].images[0].get_array()
+    assert (np.diff(np.abs(shown[:, -1])) <= 0).all()  # the largest |c| at the end is on top
+    plt.close()
 
 
 def test_what_is_transparent_becomes_white():

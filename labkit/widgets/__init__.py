@@ -4,11 +4,9 @@ from labkit.widgets import canvas
 from labkit.widgets.arithmetic import calculator, handwritten
 from labkit.widgets.faces import completeness, directions
 from labkit.widgets.gallery import gallery, scrubber
-from labkit.widgets.latent_plane import latent_plane
+from labkit.widgets.latent_space import latent_plane, same_style, walk
 from labkit.widgets.palindrome import palindrome_gates
 from labkit.widgets.panel import Panel
-from labkit.widgets.same_style import same_style
-from labkit.widgets.walk import walk
 
 __all__ = [
     "Panel",
