@@ -1,8 +1,10 @@
-"""Figures: each function takes arrays and an Axes and returns the Axes; none trains or loads.
+"""Figures: each function draws arrays into an Axes and returns it; none trains or loads.
+
 Colours are safe for colour-blind eyes.
 """
 
 import io
+import os
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -14,40 +16,46 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from labkit.figure_check import check_figure
+
 PALETTE = sns.color_palette("colorblind")
 
 
 def style() -> None:
     """The look of every figure of the kit; call it once, in a notebook's first cell."""
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette=PALETTE,
-        rc={"axes.spines.right": False, "axes.spines.top": False, "image.cmap": "gray"},
-    )
+    look = {"axes.spines.right": False, "axes.spines.top": False, "image.cmap": "gray"}
+    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, rc=look)
     plt.rcParams["figure.constrained_layout.use"] = True
 
 
 def show(figure: Figure, caption: str) -> None:
-    """Display a figure in the notebook with `caption` below it, which is also its alternative text,
-    and close it.
+    """Display a figure with `caption` below it, which is its alternative text, too, and close it.
+
+    Under tests a figure that is hard to read is refused with a ValueError that lists what
+    `figure_check.check_figure` found. Tests are runs of pytest, the kernels of nbval included, and
+    those with LABKIT_CHECK_FIGURES=1.
     """
     from IPython.display import Markdown, display
 
+    if "PYTEST_VERSION" in os.environ or os.environ.get("LABKIT_CHECK_FIGURES") == "1":
+        problems = check_figure(figure)
+        if problems:
+            plt.close(figure)
+            raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
     picture = png(figure, optimize=True)
-    display(
-        {mime(picture): picture, "text/plain": caption},
-        raw=True,
-        metadata={mime(picture): {"alt": caption}},
-    )
+    kind = mime(picture)
+    display({kind: picture, "text/plain": caption}, raw=True, metadata={kind: {"alt": caption}})
     display(Markdown(f"*{caption}*"))
 
 
 def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
-    """The figure as PNG bytes; closes it. optimize: a third of the size (`fewer_bytes`; slower: for
-    files, not for sliders).
+    """The figure as PNG bytes; closes it.
+
+    optimize: a third of the size by `fewer_bytes`, which is slow: for files, not for sliders.
     """
     buffer = io.BytesIO()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # settles in two steps, titles above images would be cut off else
     figure.savefig(buffer, format="png", dpi=dpi)
     plt.close(figure)
     return fewer_bytes(buffer.getvalue()) if optimize else buffer.getvalue()
@@ -59,14 +67,10 @@ def mime(picture: bytes) -> str:
 
 
 def fewer_bytes(picture: bytes) -> bytes:
-    """A PNG on white, in the 128 colours that suit it best; or a JPEG if its colours are many, as
-    in photographs.
-    """
-    image = Image.open(io.BytesIO(picture)).convert("RGBA")
-    flat, buffer = (
-        Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"),
-        io.BytesIO(),
-    )
+    """A picture on white: a PNG in 128 colours, or a JPEG if it has as many as a photograph."""
+    image, buffer = Image.open(io.BytesIO(picture)).convert("RGBA"), io.BytesIO()
+    white = Image.new("RGBA", image.size, "white")
+    flat = Image.alpha_composite(white, image).convert("RGB")
     if flat.getcolors(20_000) is None:
         flat.save(buffer, format="jpeg", quality=82, optimize=True)
     else:
@@ -77,26 +81,18 @@ def fewer_bytes(picture: bytes) -> bytes:
 def image_grid(
     images: Tensor, columns: int, ax: Axes, title: str = "", row_labels: Sequence[str] = ()
 ) -> Axes:
-    """Images (N, C, H, W), uint8 or float in [0, 1], in rows of `columns`; one label a row if
-    given.
-    """
-    images = images.float() / 255 if not images.is_floating_point() else images
+    """Images (N, C, H, W), uint8 or float in [0, 1], in rows of `columns`, with a label a row."""
+    images = images if images.is_floating_point() else images.float() / 255
     n, channels, height, width = images.shape
-    rows = -(-n // columns)
-    canvas = np.ones((rows * (height + 2), columns * (width + 2), channels))
+    canvas = np.ones((-(-n // columns) * (height + 2), columns * (width + 2), channels))
     for k, image in enumerate(images.permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()):
         y, x = k // columns * (height + 2) + 1, k % columns * (width + 2) + 1
         canvas[y : y + height, x : x + width] = image
-    ax.imshow(
-        canvas.squeeze(-1) if channels == 1 else canvas,
-        vmin=0,
-        vmax=1,
-        cmap="gray",
-        interpolation="nearest",
-    )
-    ax.set_title(title)
-    ax.set_xticks([])
-    ax.set_yticks([(height + 2) * (r + 0.5) for r in range(len(row_labels))], row_labels)
+    canvas = canvas.squeeze(-1) if channels == 1 else canvas
+    ax.imshow(canvas, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
+    rows = [(height + 2) * (r + 0.5) for r in range(len(row_labels))]
+    ax.set(title=title, xticks=[])
+    ax.set_yticks(rows, row_labels)
     ax.tick_params(length=0)
     sns.despine(ax=ax, left=True, bottom=True)
     return ax
@@ -107,9 +103,8 @@ def image_pairs(
 ) -> Axes:
     """Pairs of images (N, 2, C, H, W), one above the other, with a label below each pair."""
     image_grid(pairs.transpose(0, 1).flatten(0, 1), len(pairs), ax, title, row_labels)
-    ax.set_xticks(
-        [(pairs.shape[-1] + 2) * (k + 0.5) for k in range(len(pairs))], labels, fontsize="small"
-    )
+    columns = [(pairs.shape[-1] + 2) * (k + 0.5) for k in range(len(pairs))]
+    ax.set_xticks(columns, labels, fontsize="small")
     return ax
 
 
@@ -120,45 +115,58 @@ def latent_scatter(
     limit: float = 3.0,
     classes: Sequence[str] = (),
 ) -> Axes:
-    """Latent codes (N, 2) in units of the prior's σ, coloured by label (N,), each class named at
-    its median; cut off beyond ±limit.
+    """Latent codes (N, 2) in units of the prior's σ, coloured by label (N,), shown to ±limit.
 
-    classes: names of the labels, their numbers if not given.
+    Each class is named at its median, or beside it where names would overlap. classes: names of the
+    labels, their numbers if not given.
     """
-    points, labels = np.asarray(points), np.asarray(labels)
+    points, labels, limits = np.asarray(points), np.asarray(labels), (-limit, limit)
+    ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="$z_1$ in σ", ylabel="$z_2$ in σ")
+    medians, names = [], []
     for k in np.unique(labels):
         members, colour = points[labels == k], PALETTE[k % len(PALETTE)]
         ax.scatter(*members.T, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
-        x, y = np.median(members, axis=0)
-        halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-        ax.text(
-            x,
-            y,
-            classes[k] if classes else str(k),
-            ha="center",
-            va="center",
-            weight="bold",
-            path_effects=halo,
-            clip_on=True,
-        )
-    ax.set(
-        xlim=(-limit, limit),
-        ylim=(-limit, limit),
-        aspect="equal",
-        xlabel="$z_1$ in σ",
-        ylabel="$z_2$ in σ",
-    )
+        median = np.median(members, axis=0)
+        if (np.abs(median) < limit).all():
+            medians.append(median)
+            names.append(classes[k] if classes else str(k))
+    # the size of a name in units of the axes, a little more than it will be
+    side = 72 / ax.figure.dpi * min(ax.bbox.size)
+    high = 1.3 * 2 * limit * plt.rcParams["font.size"] / side
+    sizes = np.array([(0.7 * high * max(1, len(name)), high) for name in names]).reshape(-1, 2)
+    places = _apart(np.array(medians).reshape(-1, 2), sizes, limit)
+    halo = [patheffects.withStroke(linewidth=3, foreground="white")]
+    look = dict(ha="center", va="center", weight="bold", path_effects=halo)
+    line = dict(arrowstyle="-", shrinkA=0, shrinkB=0, color="0.4", lw=0.6)  # back to the median
+    for name, median, place in zip(names, medians, places, strict=True):
+        ax.annotate(name, median, place, arrowprops=line, **look)
     return ax
+
+
+def _apart(places: np.ndarray, sizes: np.ndarray, limit: float) -> np.ndarray:
+    """Centres (K, 2) of boxes of `sizes` (K, 2), pushed until none overlap, inside of ±limit."""
+    places, order = places.copy(), np.sign(np.subtract.outer(range(len(sizes)), range(len(sizes))))
+    need = (sizes[:, None] + sizes) / 2
+    for _ in range(500):
+        away = places[:, None] - places
+        missing = need - np.abs(away)  # (K, K, 2), by axis; boxes overlap where both are positive
+        overlap = (missing > 0).all(-1) & (order != 0)
+        if not overlap.any():
+            break
+        shorter = missing == missing.min(-1, keepdims=True)
+        signs = np.where(away == 0, order[..., None], np.sign(away))
+        places += (0.3 * signs * missing * shorter * overlap[..., None]).sum(1)
+        places = np.clip(places, sizes / 2 - limit, limit - sizes / 2)
+    return places
 
 
 def thumbnails(
     images: Tensor, points: np.ndarray, ax: Axes, cells: int = 12, quantile: float = 0.01
 ) -> Axes:
-    """A plane of points (N, 2) as a map of their images (N, C, H, W), uint8: each square shows the
-    image nearest its middle.
+    """A plane of points (N, 2) as a map of their uint8 images (N, C, H, W).
 
-    Squares without a point stay white; `quantile` of the points at either end of each axis is left
-    out.
+    Each square shows the image whose point is nearest its middle and is white without one;
+    `quantile` of the points at either end of each axis is left out.
     """
     points = np.asarray(points)
     low, high = np.quantile(points, quantile, axis=0), np.quantile(points, 1 - quantile, axis=0)
@@ -167,30 +175,18 @@ def thumbnails(
     height, width = images.shape[-2:]
     canvas = np.full((cells * height, cells * width, 3), 255, np.uint8)
     for k in np.argsort(-away):  # the nearest to the middle is drawn last
-        column, row = square[k, 0], cells - 1 - square[k, 1]
-        if 0 <= column < cells and 0 <= row < cells:
-            canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = (
-                images[k].permute(1, 2, 0).cpu().numpy()
-            )
-    ax.imshow(
-        canvas,
-        extent=(low[0], high[0], low[1], high[1]),
-        aspect="auto",
-        interpolation="antialiased",
-    )
+        x, y = square[k, 0] * width, (cells - 1 - square[k, 1]) * height
+        if 0 <= x < canvas.shape[1] and 0 <= y < canvas.shape[0]:
+            canvas[y : y + height, x : x + width] = images[k].permute(1, 2, 0).cpu().numpy()
+    extent = (low[0], high[0], low[1], high[1])
+    ax.imshow(canvas, extent=extent, aspect="auto", interpolation="antialiased")
     return ax
 
 
 def ranking(scores: dict[str, float], chosen: str, ax: Axes) -> Axes:
-    """Horizontal bars of positive scores on a logarithmic axis, in the order given; the `chosen`
-    one stands out by colour and bold name.
-    """
-    names = list(scores)
-    ax.barh(
-        names,
-        list(scores.values()),
-        color=[PALETTE[1] if name == chosen else PALETTE[7] for name in names],
-    )
+    """Horizontal bars of positive scores on a logarithmic axis; the `chosen` one stands out."""
+    colours = [PALETTE[1] if name == chosen else PALETTE[7] for name in scores]
+    ax.barh(list(scores), list(scores.values()), color=colours)
     ax.invert_yaxis()
     ax.set_xscale("log")
     ax.tick_params(axis="y", length=0, labelsize="small")
@@ -200,50 +196,34 @@ def ranking(scores: dict[str, float], chosen: str, ax: Axes) -> Axes:
 
 
 def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> np.ndarray:
-    """Gates and cell of an LSTM over one sequence: top row units × time, bottom row the mean over
-    units.
+    """Gates and cell of an LSTM over one sequence: units × time above, the mean of units below.
 
     trace: an LSTMState of arrays (T, H); digits: the T digits read, as tick labels; axes: (2, 4).
     Units are sorted by |c| at the end.
     """
-    order = np.argsort(np.abs(np.asarray(trace.c)[-1]))[::-1]
+    cell = np.asarray(trace.c)
+    order, limit = np.argsort(-np.abs(cell[-1])), np.abs(cell).max()
     every = -(-len(digits) // 20)  # more tick labels than this would touch
-    panels = {
-        "input gate i": trace.i,
-        "forget gate f": trace.f,
-        "output gate o": trace.o,
-        "cell state c": trace.c,
-    }
-    for (above, below), (name, values) in zip(axes.T, panels.items(), strict=True):
-        values, is_gate = np.asarray(values), "gate" in name
-        limit = 1 if is_gate else np.abs(values).max()
-        low, colours = (0, "viridis") if is_gate else (-limit, "RdBu_r")
-        picture = above.imshow(
-            values.T[order],
-            aspect="auto",
-            interpolation="nearest",
-            cmap=colours,
-            vmin=low,
-            vmax=limit,
-        )
-        if name in (
-            "output gate o",
-            "cell state c",
-        ):  # one scale for the three gates, one for the cell
-            columns = axes[:, :3] if is_gate else axes[:, 3]
-            above.figure.colorbar(
-                picture, ax=columns, location="top", shrink=0.9, aspect=100 if is_gate else 30
-            )
+    gate = dict(vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+    panels = [
+        ("input gate i", trace.i, gate),
+        ("forget gate f", trace.f, gate),
+        ("output gate o", trace.o, gate),
+        ("cell state c", cell, gate | dict(vmin=-limit, vmax=limit, cmap="RdBu_r")),
+    ]
+    pictures = []
+    for (above, below), (name, values, look) in zip(axes.T, panels, strict=True):
+        values = np.asarray(values)
+        pictures.append(above.imshow(values.T[order], aspect="auto", **look))
         above.set(xlabel=name, xticks=[], yticks=[])
-        below.plot(values.mean(axis=1) if is_gate else np.abs(values).mean(axis=1), marker=".")
-        below.set(
-            xlim=(-0.5, len(values) - 0.5),
-            xticks=range(0, len(digits), every),
-            xticklabels=digits[::every],
-            xlabel="digit read",
-        )
-        below.set(ylim=(0, 1) if is_gate else (0, None))
-    axes[0, 0].set_ylabel("unit")
+        below.plot(np.abs(values).mean(axis=1), marker=".")
+        below.set_xticks(range(0, len(digits), every), digits[::every])
+        below.set(xlim=(-0.5, len(values) - 0.5), xlabel="digit read")
+        below.set_ylim(0, 1 if look is gate else None)
+    bars = [(pictures[2], axes[:, :3], 100), (pictures[3], axes[:, 3], 30)]
+    for picture, columns, aspect in bars:  # one scale for the three gates, one for the cell
+        axes[0, 0].figure.colorbar(picture, ax=columns, location="top", shrink=0.9, aspect=aspect)
+    axes[0, 0].set(ylabel="unit", yticks=[0, len(order) - 1], yticklabels=[1, len(order)])
     axes[1, 0].set_ylabel("mean")
     axes[1, 3].set_ylabel("mean |c|")
     return axes
@@ -252,62 +232,36 @@ def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> 
 def attention_map(
     weights: np.ndarray, read: Sequence[str], written: Sequence[str], ax: Axes
 ) -> Axes:
-    """Attention weights (written, read): a row for each character of the answer, in [0, 1], each
-    with its value.
-    """
-    weights = np.asarray(weights)
-    ax.imshow(weights, vmin=0, vmax=1, cmap="Blues", aspect="equal")
-    for (row, column), value in np.ndenumerate(weights):
-        ax.text(
-            column,
-            row,
-            f"{value:.2f}".removeprefix("0"),
-            ha="center",
-            va="center",
-            color="white" if value > 0.5 else "0.3",
-            size="small",
-        )
-    ax.set(
-        xticks=range(len(read)),
-        xticklabels=_visible(read),
-        yticks=range(len(written)),
-        yticklabels=_visible(written),
-    )
+    """Attention weights (written, read) in [0, 1]: a row for each character of the answer."""
+    texts = np.vectorize(lambda value: f"{value:.2f}".removeprefix("0"))(weights)
+    _numbers(np.asarray(weights), texts, written, read, ax, vmax=1, cmap="Blues")
     ax.set(xlabel="character read", ylabel="character written")
     return ax
 
 
 def symbol_confusion(counts: np.ndarray, symbols: str, ax: Axes, title: str = "") -> Axes:
-    """How often symbol t (row) was answered as p (column), (K, K): mistakes as numbers and colour,
-    right answers left out.
-    """
+    """How often symbol t (row) was answered as p (column), (K, K); right answers are left out."""
     wrong = np.array(counts) * (1 - np.eye(len(symbols), dtype=int))
-    ax.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(1, wrong.max()))
-    for (row, column), n in np.ndenumerate(wrong):
-        if n:
-            ax.text(
-                column,
-                row,
-                str(n),
-                ha="center",
-                va="center",
-                size="x-small",
-                color="white" if n > 0.7 * wrong.max() else "black",
-            )
-    ax.set(
-        xticks=range(len(symbols)),
-        xticklabels=_visible(symbols),
-        yticks=range(len(symbols)),
-        yticklabels=_visible(symbols),
-    )
-    ax.set(
-        xlabel="answered",
-        ylabel="right answer",
-        title=f"{title}{wrong.sum():,} of {np.array(counts).sum():,} wrong",
-    )
+    texts = np.where(wrong > 0, wrong.astype(str), "")
+    _numbers(wrong, texts, symbols, symbols, ax, vmax=max(1, wrong.max()), cmap="Oranges")
+    title += f"{wrong.sum():,} of {np.array(counts).sum():,} wrong"
+    ax.set(xlabel="answered", ylabel="right answer", title=title)
     return ax
 
 
-def _visible(symbols: Sequence[str]) -> list[str]:
-    """Symbols as tick labels: a blank as an open box."""
-    return ["␣" if symbol == " " else symbol for symbol in symbols]
+def _numbers(
+    values: np.ndarray,
+    texts: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    ax: Axes,
+    **look: object,
+) -> None:
+    """A matrix of values from 0 to vmax as colours with texts on them; a blank is an open box."""
+    image = ax.imshow(values, vmin=0, **look)
+    for (row, column), text in np.ndenumerate(texts):
+        if text:
+            ink = "white" if values[row, column] > 0.6 * image.norm.vmax else "0.2"
+            ax.text(column, row, text, ha="center", va="center", color=ink, size="x-small")
+    ax.set_xticks(range(len(columns)), [symbol.replace(" ", "␣") for symbol in columns])
+    ax.set_yticks(range(len(rows)), [symbol.replace(" ", "␣") for symbol in rows])

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from labkit import plots
+from labkit.figure_check import check_figure
+from labkit.models.recurrent import LSTMState
 
 
 def pixels(picture):
@@ -56,6 +58,48 @@ def test_a_figure_is_shown_as_what_it_is(monkeypatch):
         )
 
 
+def test_titles_above_images_are_not_cut_off():
+    with plt.rc_context({"figure.constrained_layout.use": True}):
+        figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
+        for ax in axes:
+            plots.image_grid(torch.zeros(64, 1, 28, 28), 8, ax, "VAE, latent 8")
+        assert (pixels(plots.png(figure))[0] == 255).all()
+
+
+def test_names_of_classes_do_not_overlap_and_stay_inside():
+    points = np.random.default_rng(0).normal((1, 2.9), 0.05, (500, 2))
+    figure, ax = plt.subplots(figsize=(4.2, 4.2))
+    plots.latent_scatter(points, np.arange(500) % 10, ax, classes=["Pullover", *"abcdefghi"])
+    assert len(ax.texts) == 10 and check_figure(figure) == []
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert all(ax.bbox.x0 <= box.x0 and box.y1 <= ax.bbox.y1 for box in boxes)
+    plt.close()
+
+
+def test_names_stand_at_the_medians_where_there_is_room():
+    _, ax = plt.subplots()
+    places = np.array([[-2.0, 1.0], [0.0, 0.0], [2.0, -1.0]])
+    plots.latent_scatter(places.repeat(5, 0), np.repeat([0, 1, 4], 5), ax)
+    assert {text.get_text(): text.get_position() for text in ax.texts} == {
+        name: tuple(place) for name, place in zip("014", places, strict=True)
+    }
+    plt.close()
+
+
+def test_gates_have_units_digits_and_their_own_scales():
+    gate, cell = np.full((4, 8), 0.25), np.linspace(-2, 2, 32).reshape(4, 8)
+    trace = LSTMState(*[gate] * 4, cell, gate)
+    figure, axes = plt.subplots(2, 4, figsize=(13, 4.2), sharex="col", layout="constrained")
+    plots.gate_panels(trace, [3, 1, 1, 3], axes)
+    assert check_figure(figure) == []
+    assert [image.get_clim() for ax in axes[0] for image in ax.images] == [(0, 1)] * 3 + [(-2, 2)]
+    assert [t.get_text() for t in axes[1, 0].get_xticklabels()] == list("3113")
+    assert axes[1, 0].lines[0].get_ydata().tolist() == [0.25] * 4
+    shown = axes[0, 3].images[0].get_array()
+    assert (np.diff(np.abs(shown[:, -1])) <= 0).all()  # the largest |c| at the end is on top
+    plt.close()
+
+
 def test_what_is_transparent_becomes_white():
     buffer = io.BytesIO()
     Image.new("RGBA", (3, 3), (0, 0, 0, 0)).save(buffer, format="png")
@@ -91,4 +135,18 @@ def test_a_confusion_shows_the_mistakes_and_leaves_out_what_is_right():
     plots.symbol_confusion(counts, "01 ", ax, "units: ")
     assert ax.get_title() == "units: 7 of 127 wrong" and [t.get_text() for t in ax.texts] == ["7"]
     assert ax.images[0].get_array()[2, 0] == 7 and ax.images[0].get_array().sum() == 7
+    plt.close()
+
+
+def test_thumbnails_stand_where_their_codes_are():
+    corners = np.array([[0.5, 0.5], [2.5, 0.5], [0.5, 2.5], [2.5, 2.5], [0, 0], [3, 3]])
+    images = torch.arange(40, 246, 41, dtype=torch.uint8)[: len(corners), None, None, None].expand(
+        -1, 3, 8, 8
+    )
+    ax = plots.thumbnails(images, corners, plt.figure().add_subplot(), cells=3, quantile=0)
+    canvas = ax.images[0].get_array()
+    assert [canvas[y, x, 0] for y, x in ((20, 4), (20, 20), (4, 4), (4, 20))] == images[
+        :4, 0, 0, 0
+    ].tolist()  # row 0 is the top
+    assert (canvas[12, 12] == 255).all()
     plt.close()

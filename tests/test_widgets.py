@@ -12,8 +12,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from labkit import latent, pictures, widgets
+from labkit import latent, widgets
 from labkit.models import LSTM, Classifier
+from labkit.widgets import canvas
+from labkit.widgets.palindrome import gates
+from labkit.widgets.panel import applied
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -27,16 +30,22 @@ def network():
 
 @pytest.fixture
 def panel(network):
-    return widgets.palindrome_reader(network, "1232")
+    return widgets.palindrome_gates(network, "1232")
 
 
 def test_a_panel_follows_its_control():
     control = ipywidgets.IntSlider(value=3, max=9)
     panel = widgets.Panel(lambda n: (PNG + bytes([n]), f"n is {n}"), {"n": control})
-    assert (panel.image.value, panel.message.value) == (PNG + b"\3", "n is 3")
+    assert (panel.image.value, panel.sentence) == (PNG + b"\3", "n is 3")
     control.value = 7
-    assert (panel.image.value, panel.message.value) == (PNG + b"\7", "n is 7")
+    assert (panel.image.value, panel.sentence) == (PNG + b"\7", "n is 7")
     assert control in panel.box.children and panel.image in panel.box.children
+
+
+def test_a_sentence_below_a_picture_wraps_and_is_no_markup():
+    panel = widgets.Panel(lambda n: (PNG, f"{n} < 9 & 'x'"), {"n": ipywidgets.IntSlider(max=9)})
+    assert panel.sentence == "0 < 9 & 'x'" and "0 &lt; 9 &amp; 'x'" in panel.message.value
+    assert isinstance(panel.message, ipywidgets.HTML)  # a Label would be cut at the panel's edge
 
 
 def test_only_bad_input_is_turned_into_a_message():
@@ -49,27 +58,25 @@ def test_only_bad_input_is_turned_into_a_message():
 
 def test_bad_arguments_are_errors_when_a_panel_is_made(network):
     with pytest.raises(ValueError, match="for example 1232"):
-        widgets.palindrome_reader(network, "")
+        widgets.palindrome_gates(network, "")
 
 
 def test_tests_find_a_panel_by_its_class(panel):
-    assert {"labkit-panel", "labkit-palindrome-classifier"} <= set(panel.box._dom_classes)
+    assert {"labkit-panel", "labkit-palindrome-gates"} <= set(panel.box._dom_classes)
 
 
 def test_typing_digits_changes_picture_and_prediction(panel):
     before = bytes(panel.image.value)
-    assert before.startswith(PNG) and panel.message.value.startswith(
-        "After 1232 the model predicts"
-    )
+    assert before.startswith(PNG) and panel.sentence.startswith("After 1232 the model predicts")
     panel.controls["digits"].value = "98 7"
     assert bytes(panel.image.value).startswith(PNG) and panel.image.value != before
-    assert panel.message.value.startswith("After 987 the model predicts")
+    assert panel.sentence.startswith("After 987 the model predicts")
 
 
 def test_the_prediction_is_the_networks_own(network):
     x = torch.nn.functional.one_hot(torch.tensor([[4, 0, 4]]), 10).float()
     probabilities = network(x).softmax(1)[0]
-    _, message = widgets.read_digits(network, "404")
+    _, message = gates(network, "404")
     assert f"predicts {probabilities.argmax()} with p = {probabilities.max():.3f}" in message
     assert ("not the first digit, which was 4" in message) == (probabilities.argmax() != 4)
 
@@ -79,14 +86,14 @@ def test_what_is_no_row_of_digits_gets_a_message_and_the_picture_stays(panel, ty
     before = panel.image.value
     panel.controls["digits"].value = typed
     assert panel.image.value == before
-    assert panel.message.value.startswith("Type 1 to 99 digits and nothing else, for example 1232")
+    assert panel.sentence.startswith("Type 1 to 99 digits and nothing else, for example 1232")
     panel.controls["digits"].value = "11"
-    assert panel.message.value.startswith("After 11 ")
+    assert panel.sentence.startswith("After 11 ")
 
 
 @pytest.mark.parametrize("typed", ["7", "1234567890" * 9 + "123456789"])
 def test_the_shortest_and_the_longest_row_are_drawn(network, typed):
-    picture, message = widgets.read_digits(network, typed)
+    picture, message = gates(network, typed)
     assert picture.startswith(PNG) and f"After {typed} " in message
 
 
@@ -99,7 +106,7 @@ def test_the_output_has_the_live_view_a_picture_and_a_sentence_without_a_kernel(
     )
     assert still.shape == live.shape and np.abs(still - live).mean() < 1
     assert bundle["text/plain"].startswith("After 1232 the model predicts")
-    assert metadata["image/png"]["alt"] == panel.message.value
+    assert metadata["image/png"]["alt"] == panel.sentence
 
 
 def test_ipython_takes_the_output(panel):
@@ -108,7 +115,7 @@ def test_ipython_takes_the_output(panel):
     data, metadata = DisplayFormatter().format(panel)
     assert (
         data[VIEW] == panel._repr_mimebundle_()[0][VIEW]
-        and metadata["image/png"]["alt"] == panel.message.value
+        and metadata["image/png"]["alt"] == panel.sentence
     )
 
 
@@ -116,7 +123,7 @@ def test_no_figure_stays_open(network):
     from matplotlib import pyplot as plt
 
     before = plt.get_fignums()
-    widgets.read_digits(network, "12")
+    gates(network, "12")
     assert plt.get_fignums() == before
 
 
@@ -146,18 +153,18 @@ def classifier():
 
 @pytest.fixture
 def frames():
-    return [pictures.png(np.full((40 + k, 50, 3), 9 * k, np.uint8)) for k in range(4)]
+    return [canvas.png(np.full((40 + k, 50, 3), 9 * k, np.uint8)) for k in range(4)]
 
 
 def test_the_scrubber_starts_at_the_end_and_shows_the_frame_of_its_label(frames):
     panel = widgets.scrubber(frames, ["0", "0", "5", "30"])  # a label may come twice
     assert (
         panel.image.value == frames[3]
-        and panel.message.value == "epoch 30 (4 of 4)"
+        and panel.sentence == "epoch 30 (4 of 4)"
         and panel.image.layout.width == "50px"
     )
     panel.controls["frame"].index = 1
-    assert panel.image.value == frames[1] and panel.message.value == "epoch 0 (2 of 4)"
+    assert panel.image.value == frames[1] and panel.sentence == "epoch 0 (2 of 4)"
     assert (
         panel.controls["frame"].description == "epoch"
         and "labkit-scrubber" in panel.box._dom_classes
@@ -198,7 +205,7 @@ def test_a_walk_draws_the_code_on_the_way_as_the_generator_in_eval_mode_does(cod
             z = interpolate(codes["8"], codes["3"], t)
             expected = 127.5 * (generator.eval()(z[None])[0, 0, 0, 0].item() + 1)
             assert np.abs(decoded(panel)[:200, :200] - expected).max() <= 4
-            assert panel.message.value == f"8 → 3, {way}, t = {t:.2f}, |z| = {z.norm():.2f}."
+            assert panel.sentence == f"8 → 3, {way}, t = {t:.2f}, |z| = {z.norm():.2f}."
 
 
 def test_a_walk_shows_its_ends_at_the_ends_of_the_strip(codes):
@@ -213,9 +220,9 @@ def test_a_walk_shows_its_ends_at_the_ends_of_the_strip(codes):
 def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, classifier):
     panel = widgets.walk(Blot(16), codes, classifier)
     panel.controls["end"].value = "5"
-    assert panel.message.value.startswith("8 → 5, ")
+    assert panel.sentence.startswith("8 → 5, ")
     panel.controls["start"].value = "5"
-    assert panel.message.value.startswith(
+    assert panel.sentence.startswith(
         f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the classifier sees "
     )
 
@@ -238,9 +245,9 @@ def test_slerp_from_a_zero_code_gets_a_message_and_lerp_goes_on(codes):
     panel = widgets.walk(Blot(16), {**codes, "0": torch.zeros(16)})
     before = panel.image.value
     panel.controls["end"].value = "0"
-    assert "use lerp" in panel.message.value and panel.image.value == before
+    assert "use lerp" in panel.sentence and panel.image.value == before
     panel.controls["way"].value = "LERP"
-    assert panel.message.value.startswith("8 → 0, LERP") and panel.image.value != before
+    assert panel.sentence.startswith("8 → 0, LERP") and panel.image.value != before
 
 
 @pytest.fixture
@@ -260,7 +267,7 @@ def test_the_plane_decodes_where_the_sliders_are_and_reads_what_it_shows(plane, 
     assert np.abs(decoded(plane)[:224, -224:] - level).max() <= 3
     p = classifier(torch.full((1, 1, 28, 28), level, dtype=torch.uint8)).softmax(1)[0]
     assert (
-        plane.message.value
+        plane.sentence
         == f"z = (+1.5, -0.5) σ: the classifier sees {p.argmax()} with p = {p.max():.2f}."
     )
 
@@ -286,11 +293,11 @@ def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plan
 
 def test_pixels_of_the_scatter_are_where_matplotlib_drew_the_points():
     point = np.array([[1.0, -2.0]])
-    with_point, to_pixels = pictures.scatter(
+    with_point, to_pixels = canvas.scatter(
         np.repeat(point, 50, axis=0), np.zeros(50, int), 3.0, [" "], 420
     )
     column, row = to_pixels(*point[0])
-    without, _ = pictures.scatter(np.full((1, 2), 9.0), np.zeros(1, int), 3.0, [" "], 420)
+    without, _ = canvas.scatter(np.full((1, 2), 9.0), np.zeros(1, int), 3.0, [" "], 420)
     rows, columns = np.nonzero(np.abs(with_point.astype(int) - without).sum(2) > 50)
     assert abs(rows.mean() + 0.5 - row) < 1 and abs(columns.mean() + 0.5 - column) < 1
 
@@ -324,8 +331,8 @@ def test_what_is_no_image_is_refused_with_a_remedy():
 def test_a_network_is_used_in_eval_mode_and_left_as_it_was():
     network = Blot()
     z = torch.tensor([[0.5, 0.0]])  # one code in train mode would be an error for batch norm
-    assert widgets.applied(network, z)[0, 0, 0, 0] == pytest.approx(np.tanh(0.5), abs=1e-4)
-    assert widgets.applied(network.forward, z)[0, 0, 0, 0] == pytest.approx(np.tanh(0.5), abs=1e-4)
+    assert applied(network, z)[0, 0, 0, 0] == pytest.approx(np.tanh(0.5), abs=1e-4)
+    assert applied(network.forward, z)[0, 0, 0, 0] == pytest.approx(np.tanh(0.5), abs=1e-4)
     assert network.training and network.norm.training
     assert network.norm.num_batches_tracked == 0
 
@@ -344,7 +351,7 @@ def test_class_names_stand_in_the_sentence(codes, classifier):
         "Boot",
     ]
     panel = widgets.walk(Blot(16), codes, classifier, classes=names)
-    assert any(f"the classifier sees {name} with p" in panel.message.value for name in names)
+    assert any(f"the classifier sees {name} with p" in panel.sentence for name in names)
 
 
 def test_colour_images_keep_their_colours():
@@ -355,21 +362,10 @@ def test_colour_images_keep_their_colours():
     assert decoded(panel)[5, 5].tolist() == [round(127.5 * (1 + c)) for c in (0.4, -0.2, 0.1)]
 
 
-def test_fixed_colours_keep_black_white_the_kits_colours_and_nearly_every_grey():
-    def through(canvas):
-        return np.asarray(Image.open(io.BytesIO(pictures.png(canvas))).convert("RGB")).astype(int)
-
-    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    assert np.abs(through(greys) - greys).max() <= 3
-    assert through(greys)[0, [0, 255]].tolist() == [[0] * 3, [255] * 3]
-    colours = np.array([pictures.COLOURS], dtype=np.uint8)
-    assert (through(colours) == colours).all()
-
-
 def test_bars_are_as_long_as_the_probabilities():
     p = torch.tensor([0.5, 0.25, 0.25, 0])
-    canvas = pictures.bars(p, ["a", "b", "c", "d"], 300, 80)
-    best, others = ((canvas == colour).all(2) for colour in (pictures.ORANGE, pictures.BLUE))
+    drawn = canvas.bars(p, ["a", "b", "c", "d"], 300, 80)
+    best, others = ((drawn == colour).all(2) for colour in (canvas.ORANGE, canvas.BLUE))
     lengths = [(best | others)[row].sum() for row in (10, 30, 50, 70)]
     assert best[10].any() and not best[30:].any()
     assert (
@@ -382,7 +378,7 @@ def test_bars_are_as_long_as_the_probabilities():
 def test_enlarging_repeats_pixels():
     image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
     np.testing.assert_array_equal(
-        pictures.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int))
+        canvas.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int))
     )
 
 
@@ -404,12 +400,11 @@ SHELF = {
 
 def test_a_gallery_shows_the_chosen_images_and_says_their_scores():
     panel = widgets.gallery(SHELF, ["data", "model", "latent"], columns=2)
-    assert panel.message.value == "digits, GAN, 8: percent 3, recall 0.5"
+    assert panel.sentence == "digits, GAN, 8: percent 3, recall 0.5"
     before = bytes(panel.image.value)
     panel.controls["model"].value = "VAE"
     assert (
-        panel.message.value == "digits, VAE, 8: percent 30, recall 0.25"
-        and panel.image.value != before
+        panel.sentence == "digits, VAE, 8: percent 30, recall 0.25" and panel.image.value != before
     )
     assert bytes(panel.image.value).startswith(PNG)
 
@@ -417,7 +412,7 @@ def test_a_gallery_shows_the_chosen_images_and_says_their_scores():
 def test_a_gallery_names_the_choices_for_what_it_does_not_have():
     panel = widgets.gallery(SHELF, ["data", "model", "latent"])
     panel.controls["latent"].value = "16"
-    assert panel.message.value == "There is no digits, GAN, 16: there, latent is one of 8."
+    assert panel.sentence == "There is no digits, GAN, 16: there, latent is one of 8."
     with pytest.raises(ValueError, match="a tuple of 2 names: data, model"):
         widgets.gallery(SHELF, ["data", "model"])
     with pytest.raises(ValueError, match="an entry or more"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from labkit import widgets_arithmetic as panels
+from labkit import widgets as panels
 from labkit.data import synthetic
 from labkit.data.arithmetic import Glyphs, parse
 
@@ -34,18 +34,18 @@ def test_typing_a_query_gives_its_answer():
     panel = panels.calculator(oracle)
     assert (
         bytes(panel.image.value).startswith(PNG)
-        and "14+26: the model says ' 40' with p = 1.00" in panel.message.value
+        and "14+26: the model says ' 40' with p = 1.00" in panel.sentence
     )
     before = panel.image.value
     panel.controls["query"].value = "3 - 17"
-    assert "3-17: the model says '-14'" in panel.message.value and panel.message.value.endswith(
+    assert "3-17: the model says '-14'" in panel.sentence and panel.sentence.endswith(
         "which is right."
     )
     assert panel.image.value != before
 
 
 def test_a_wrong_answer_is_called_wrong():
-    assert panels.calculator(oracle, "1+1").message.value.endswith("but 1+1 is 2.")
+    assert panels.calculator(oracle, "1+1").sentence.endswith("but 1+1 is 2.")
 
 
 @pytest.mark.parametrize("typed", ["", "14", "abc", "123+4", "1+2+3", "14+"])
@@ -56,9 +56,9 @@ def test_what_is_no_query_gets_a_message_and_the_picture_stays(typed, bank):
     ):
         before = panel.image.value
         panel.controls["query"].value = typed
-        assert panel.image.value == before and "such as" in panel.message.value
+        assert panel.image.value == before and "such as" in panel.sentence
         panel.controls["query"].value = "2+3"
-        assert "2+3: the model says '  5'" in panel.message.value
+        assert "2+3: the model says '  5'" in panel.sentence
 
 
 def test_a_bad_start_is_an_error():
@@ -77,7 +77,7 @@ def test_the_drawn_answer_is_shown_and_read():
         panels.calculator(oracle, draw=draw, classifier=classifier),
         panels.calculator(oracle),
     )
-    assert panel.message.value.endswith("The classifier sees ' 40' in the drawing.")
+    assert panel.sentence.endswith("The classifier sees ' 40' in the drawing.")
     assert len(panel.image.value) > len(plain.image.value)
 
 
@@ -89,7 +89,7 @@ def test_the_model_reads_the_pictures_that_were_chosen(bank):
         return oracle(images[:, :, 0, 0, 0].long() - 1)
 
     panel = panels.handwritten(answer, bank, "14+26")
-    assert "14+26: the model says ' 40'" in panel.message.value
+    assert "14+26: the model says ' 40'" in panel.sentence
     panel.controls["hand2"].value = 55
     assert seen[-1].shape == (1, 5, 1, 28, 28) and seen[-1].dtype == torch.uint8
     assert seen[-1][0, 1, 0, 0, 1] == 55 and seen[-1][0, 1, 0, 0, 0] == 4 + 1
@@ -112,4 +112,4 @@ def test_a_bank_with_few_pictures_of_a_symbol_will_do():
     panel = panels.handwritten(
         lambda images: torch.zeros(1, 3, 13), Glyphs(images, count.cumsum(0) - count, count)
     )
-    assert "but 14+26 is 40." in panel.message.value
+    assert "but 14+26 is 40." in panel.sentence

@@ -4,14 +4,13 @@ each image where its code is.
 
 import io
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from labkit import latent, plots, widgets_faces
+from labkit import latent, widgets
 from labkit.data.masks import visible_part
 
 MIXING = torch.tensor([[3.0, 0, 0], [1, 2, 0], [0, 0, 0.5]])
@@ -57,7 +56,7 @@ def test_too_few_codes_have_no_principal_axes(shape):
 
 def test_directions_move_the_code_by_sigmas_along_an_axis(codes):
     axes = latent.principal_axes(codes)
-    panel = widgets_faces.directions(decode, axes, {"mean": axes.mean, "first": codes[0]}, count=2)
+    panel = widgets.directions(decode, axes, {"mean": axes.mean, "first": codes[0]}, count=2)
 
     def expected(z):
         return (255 * decode(z[None])[0, :, 0, 0]).round()
@@ -67,7 +66,7 @@ def test_directions_move_the_code_by_sigmas_along_an_axis(codes):
     assert np.allclose(
         pixels(panel)[5, 5], expected(axes.mean - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
     )
-    assert "direction 2: -1.5 σ" in panel.message.value
+    assert "direction 2: -1.50 σ" in panel.sentence
     panel.controls["face"].value = "first"
     assert np.allclose(
         pixels(panel)[5, 5], expected(codes[0] - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
@@ -78,17 +77,17 @@ def test_directions_refuse_more_axes_than_there_are(codes):
     axes = latent.principal_axes(codes)
     for faces, count in (({}, 2), ({"mean": axes.mean}, 4), ({"mean": axes.mean}, 0)):
         with pytest.raises(ValueError, match="1 to 3 directions"):
-            widgets_faces.directions(decode, axes, faces, count)
+            widgets.directions(decode, axes, faces, count)
 
 
 def test_completeness_follows_slider_and_side():
     images = torch.full((2, 3, 64, 64), 255, dtype=torch.uint8)
     images[1] = 0
-    panel = widgets_faces.completeness(
+    panel = widgets.completeness(
         images,
         {"black": lambda x, m: torch.zeros(x.shape), "white": lambda x, m: torch.ones(x.shape)},
     )
-    assert "black 0.0 dB, white inf dB" in panel.message.value  # a white image
+    assert "black 0.0 dB, white inf dB" in panel.sentence  # a white image
     shown = pixels(panel)  # visible, black, white, original: 128 pixels each, 12 between them
     assert (shown[5, [5, 123]] == [[255] * 3, [128] * 3]).all() and (
         shown[5, [145, 263]] == [[255] * 3, [0] * 3]
@@ -96,15 +95,15 @@ def test_completeness_follows_slider_and_side():
     panel.controls["side"].value = "right"
     assert (pixels(panel)[5, [5, 123]] == [[128] * 3, [255] * 3]).all()
     panel.controls["cat"].value = 1
-    assert "white 0.0 dB" in panel.message.value
+    assert "white 0.0 dB" in panel.sentence
     panel.controls["percent"].value = 100
-    assert "nothing to restore" in panel.message.value
+    assert "nothing to restore" in panel.sentence
 
 
 def test_completeness_hands_methods_the_mask_that_it_shows():
     seen = []
     images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    panel = widgets_faces.completeness(images, {"spy": lambda x, m: seen.append(m) or x / 255})
+    panel = widgets.completeness(images, {"spy": lambda x, m: seen.append(m) or x / 255})
     panel.controls["percent"].value = 25
     assert torch.equal(seen[-1], visible_part(0.25, "left"))
 
@@ -113,17 +112,4 @@ def test_completeness_needs_images_methods_and_a_name_each():
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     for arguments in ((images[:0], {"a": None}), (images, {}), (images, {"a": None}, ["one"])):
         with pytest.raises(ValueError, match="an image, a method"):
-            widgets_faces.completeness(*arguments)
-
-
-def test_thumbnails_stand_where_their_codes_are():
-    corners = np.array([[0.5, 0.5], [2.5, 0.5], [0.5, 2.5], [2.5, 2.5], [0, 0], [3, 3]])
-    images = torch.arange(40, 246, 41, dtype=torch.uint8)[: len(corners), None, None, None].expand(
-        -1, 3, 8, 8
-    )
-    ax = plots.thumbnails(images, corners, plt.figure().add_subplot(), cells=3, quantile=0)
-    canvas = ax.images[0].get_array()
-    assert [canvas[y, x, 0] for y, x in ((20, 4), (20, 20), (4, 4), (4, 20))] == images[
-        :4, 0, 0, 0
-    ].tolist()  # row 0 is the top
-    assert (canvas[12, 12] == 255).all()
+            widgets.completeness(*arguments)

@@ -1,0 +1,150 @@
+"""Pictures for sliders, put together from arrays with NumPy and Pillow in a few milliseconds.
+
+A canvas is an array (H, W, 3) of uint8, white where nothing is drawn; sizes are in pixels.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from labkit import plots
+
+SIDE, THUMB, GAP = 224, 56, 12  # of the large image, of one in a strip, between parts
+BLUE, ORANGE = (tuple(round(255 * c) for c in colour) for colour in plots.PALETTE[:2])
+INK, TRACK = (70, 70, 70), (232, 232, 232)
+
+
+def png(canvas: np.ndarray) -> bytes:
+    """PNG bytes, compressed little because a slider waits for them."""
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
+
+
+def png_width(picture: bytes) -> int:
+    """Width of a PNG in pixels, from its header. Raises ValueError for anything else."""
+    if bytes(picture[:8]) != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("a frame is PNG bytes: make it with labkit.plots.png(figure)")
+    return int.from_bytes(picture[16:20], "big")
+
+
+def quantise(images: Tensor, image_range: tuple[float, float], what: str = "the model") -> Tensor:
+    """Float images (N, C, H, W) with values in `image_range` as uint8 on the CPU; uint8 ones pass.
+
+    C is 1 (grey) or 3 (colour). Raises ValueError, naming `what` gave the images, for another shape
+    and for values outside of the range by more than rounding.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{what} gave {tuple(images.shape)}, expected images (N, 1, H, W) or (N, 3, H, W);"
+            " reshape them with .view"
+        )
+    if not images.is_floating_point():
+        return images.cpu()
+    low, high = image_range
+    least, most = (float(end) for end in images.aminmax())
+    slack = 0.01 * (high - low)
+    if not (least > low - slack and most < high + slack):
+        raise ValueError(
+            f"{what} gave values from {least:.2f} to {most:.2f}, expected {low} to {high}: pass"
+            " image_range=(lowest, highest), and if these are logits, take their .sigmoid() first"
+        )
+    return ((images.float().cpu() - low) * (255 / (high - low))).round().clamp(0, 255).byte()
+
+
+def enlarge(image: Tensor, side: int = SIDE) -> np.ndarray:
+    """One uint8 image (C, H, W) about `side` pixels high, each of its pixels a square."""
+    pixels = image.permute(1, 2, 0).expand(-1, -1, 3).numpy()
+    scale = max(1, round(side / len(pixels)))
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def strip(images: Tensor) -> np.ndarray:
+    """uint8 images (N, C, H, W) side by side, small."""
+    return np.concatenate([enlarge(image, THUMB) for image in images], axis=1)
+
+
+def bars(probabilities: Tensor, names: Sequence[str], width: int, height: int) -> np.ndarray:
+    """Horizontal bars of probabilities (K,), names to the left, values to the right.
+
+    The largest stands out. Without names they are numbers; of no probabilities, an empty canvas.
+    """
+    if not len(probabilities):
+        return np.empty((0, 0, 3), np.uint8)
+    names = names or [str(k) for k in range(len(probabilities))]
+    step, best = height / len(probabilities), int(probabilities.argmax())
+    font = _font(min(15, int(0.75 * step)))
+    left = 8 + max(int(font.getlength(name)) for name in names)
+    right = width - 6 - int(font.getlength("0.00"))
+    picture = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(picture)
+    for k, (name, p) in enumerate(zip(names, probabilities.tolist(), strict=True)):
+        middle = (k + 0.5) * step
+        top, bottom = middle - 0.36 * step, middle + 0.36 * step
+        end, colour = left + p * (right - left), ORANGE if k == best else BLUE
+        draw.text((left - 6, middle), name, fill=INK, font=font, anchor="rm")
+        draw.rectangle((left, top, right, bottom), fill=TRACK)
+        draw.rectangle((left, top, end, bottom), fill=colour)
+        if p >= 0.005:
+            draw.text((width, middle), f"{p:.2f}", fill=INK, font=font, anchor="rm")
+    return np.asarray(picture)
+
+
+@cache
+def _font(size: int) -> ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def arrange(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Canvases in rows, from the left, with white gaps between them; empty ones are left out."""
+    rows = [[part for part in row if part.size] for row in rows]
+    rows = [row for row in rows if row]
+    width = max(sum(part.shape[1] + GAP for part in row) for row in rows) - GAP
+    height = sum(max(map(len, row)) + GAP for row in rows) - GAP
+    canvas, top = np.full((height, width, 3), 255, np.uint8), 0
+    for row in rows:
+        left = 0
+        for part in row:
+            canvas[top : top + len(part), left : left + part.shape[1]] = part
+            left += part.shape[1] + GAP
+        top += max(map(len, row)) + GAP
+    return canvas
+
+
+def pointer(width: int, x: float) -> np.ndarray:
+    """A triangle that points down at column x of what stands below it."""
+    picture = Image.new("RGB", (width, 9), "white")
+    ImageDraw.Draw(picture).polygon([(x - 8, 0), (x + 8, 0), (x, 8)], fill=ORANGE)
+    return np.asarray(picture)
+
+
+def cross_hairs(canvas: np.ndarray, x: float, y: float) -> np.ndarray:
+    """A copy of the canvas with a ring at column x, row y, and hairs from it to the edges."""
+    picture = Image.fromarray(canvas)  # a copy
+    draw, (height, width) = ImageDraw.Draw(picture), canvas.shape[:2]
+    for radius, colour, line in ((11, "white", 5), (8, "black", 2)):  # seen on any ground
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=line)
+    for ends in ((0, y, x - 12, y), (x + 12, y, width, y)):
+        draw.line(ends, fill=INK)
+    for ends in ((x, 0, x, y - 12), (x, y + 12, x, height)):
+        draw.line(ends, fill=INK)
+    return np.asarray(picture)
+
+
+def scatter(
+    points: np.ndarray, labels: np.ndarray, limit: float, classes: Sequence[str], side: int
+) -> tuple[np.ndarray, Callable]:
+    """`plots.latent_scatter` as a canvas side × side, and (z₁, z₂) → (column, row) on it."""
+    figure = Figure(figsize=(side / 100, side / 100), dpi=100, layout="none")
+    ax = figure.add_axes((0.16, 0.13, 0.83, 0.85))
+    plots.latent_scatter(points, labels, ax, limit, classes)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    canvas = np.asarray(Image.open(buffer).convert("RGB"))
+    (x0, y0), (x1, y1) = ax.transData.transform([(0, 0), (1, 1)])
+    return canvas, lambda z1, z2: (x0 + z1 * (x1 - x0), len(canvas) - y0 - z2 * (y1 - y0))

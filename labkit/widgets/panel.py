@@ -1,0 +1,150 @@
+"""What all panels share: controls above a picture and a sentence, and what a classifier sees.
+
+Only core controls that ipywidgets 7.7.1 (Colab) and 8 have. A picture is PNG bytes in an
+ipywidgets.Image, which neither flickers nor moves the page.
+"""
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+import torch
+from torch import Tensor, nn
+
+from labkit import plots
+from labkit.widgets import canvas
+
+
+class Panel:
+    """Controls above a picture and a sentence that follow them.
+
+    render(**values of the controls) → (PNG bytes, sentence). The sentence says what the picture
+    shows. A ValueError from `render` replaces the sentence and the picture stays; while the panel
+    is being made, the error is raised. The notebook keeps a still picture beside the live one.
+
+    width: of the picture, in CSS units, or "natural" for as many screen pixels as it has; rows: the
+    widgets above the picture, one control a row if not given; name: the box gets the CSS class
+    labkit-<name> beside labkit-panel.
+    """
+
+    def __init__(
+        self,
+        render: Callable[..., tuple[bytes, str]],
+        controls: dict[str, Any],
+        width: str = "natural",
+        rows: Sequence[ipywidgets.Widget] = (),
+        name: str = "",
+    ):
+        self.render, self.controls, self.sentence = render, controls, ""
+        layout = ipywidgets.Layout(width=width, max_width="100%")
+        self.image = ipywidgets.Image(format="png", layout=layout)
+        self.message = ipywidgets.HTML()  # which wraps, as a Label does not
+        above = rows or controls.values()
+        self.box = ipywidgets.VBox([*above, self.image, self.message])
+        for css_class in ["labkit-panel"] + [f"labkit-{name}"] * bool(name):
+            self.box.add_class(css_class)
+        for control in controls.values():
+            control.observe(self._update, names="value")
+        self._draw()
+        if width == "natural":
+            self.image.layout.width = f"{canvas.png_width(self.image.value)}px"
+
+    def _draw(self) -> None:
+        values = {name: control.value for name, control in self.controls.items()}
+        self.image.value, sentence = self.render(**values)
+        self._say(sentence)
+
+    def _update(self, change: Any = None) -> None:
+        try:
+            self._draw()
+        except ValueError as error:
+            self._say(str(error))
+
+    def _say(self, sentence: str) -> None:
+        text = html.escape(sentence, quote=False)
+        self.sentence = sentence
+        self.message.value = f'<span style="white-space: pre-wrap">{text}</span>'
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        """The live widget and, for GitHub, nbconvert and notebooks not yet run, a still picture."""
+        still = plots.fewer_bytes(self.image.value)
+        kind = plots.mime(still)
+        data = {
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.box.model_id,
+            },
+            kind: base64.b64encode(still).decode(),
+            "text/plain": f"{self.sentence} (run the notebook to use the controls)",
+        }
+        return data, {kind: {"alt": self.sentence}}
+
+
+def verdict(
+    classifier: Callable[[Tensor], Tensor] | None, image: Tensor, classes: Sequence[str] = ()
+) -> tuple[str, Tensor]:
+    """What the classifier sees in a uint8 image (1, C, H, W): the end of a sentence, and p (K,).
+
+    Without a classifier a full stop, and no probabilities, K = 0.
+    """
+    if classifier is None:
+        return ".", torch.empty(0)
+    p = applied(classifier, image).float().cpu().softmax(1)[0]
+    best = int(p.argmax())
+    name = classes[best] if classes else best
+    return f": the classifier sees {name} with p = {p[best]:.2f}.", p
+
+
+def over_strip(
+    images: Tensor, image: Tensor, place: float, p: Tensor, classes: Sequence[str]
+) -> bytes:
+    """PNG of an image (C, H, W), large, beside the bars of p (K,) and above a strip of `images`.
+
+    A pointer stands over the strip at `place`: 0 is its first image, N − 1 its last.
+    """
+    strip, picture = canvas.strip(images), canvas.enlarge(image)
+    width, thumb = strip.shape[1], strip.shape[1] / len(images)
+    bars = canvas.bars(p, classes, width - picture.shape[1] - canvas.GAP, len(picture))
+    pointer = canvas.pointer(width, thumb * (place + 0.5))
+    return canvas.png(canvas.arrange([[picture, bars], [pointer], [strip]]))
+
+
+@torch.inference_mode()
+def applied(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """model(x); a network, or the network of a method, is used in eval mode and on its device.
+
+    Its mode is put back afterwards.
+    """
+    network = getattr(model, "__self__", model)
+    if not isinstance(network, nn.Module):
+        return model(x)
+    was_training, weight = network.training, next(network.parameters(), x)
+    network.eval()
+    result = model(x.to(weight.device))
+    network.train(was_training)
+    return result
+
+
+def row(*controls: ipywidgets.Widget) -> ipywidgets.HBox:
+    """Controls side by side, below each other where the screen is too narrow."""
+    return ipywidgets.HBox(controls, layout=ipywidgets.Layout(flex_flow="row wrap"))
+
+
+def dropdown(description: str, options: Sequence, width: int = 240) -> ipywidgets.Dropdown:
+    """A Dropdown `width` pixels wide, with its first option chosen."""
+    layout = ipywidgets.Layout(width=f"{width}px")
+    return ipywidgets.Dropdown(options=options, description=description, layout=layout)
+
+
+def slider(description: str, low: float, high: float, step: float, digits: str) -> Any:
+    """A FloatSlider that begins at 0; digits: the format of its number, e.g. "+.1f"."""
+    ends = dict(value=0, min=low, max=high, step=step, readout_format=digits)
+    return ipywidgets.FloatSlider(description=description, layout=wide(), **ends)
+
+
+def wide() -> ipywidgets.Layout:
+    """The layout of a slider that has a row to itself."""
+    return ipywidgets.Layout(width="500px", max_width="100%")
