@@ -1,8 +1,8 @@
 """Restoring the hidden part of an image: two baselines and two models.
 
-Images are uint8 (N, 3, 64, 64), a mask (1, 64, 64) is 1 where they may be seen
-(`labkit.data.masks`), and each function returns its idea of the whole image, float in [0, 1] (N, 3,
-64, 64) on the CPU. None of them looks behind the mask. `fill` puts the visible part in front.
+Images are (N, C, H, W), uint8 or float in [0, 1]; a mask (1, H, W) is 1 where the image is visible
+(`labkit.data.masks`). Each method returns its estimate of the whole image, float in [0, 1]
+(N, C, H, W) on the CPU, and uses visible pixels only. `fill` combines estimate and visible part.
 """
 
 from collections.abc import Callable
@@ -11,36 +11,35 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from labkit.metrics.checks import unit_range
+from labkit.metrics.pixels import nearest
 from labkit.models.vae import VAE, reconstruction_loss
 from labkit.profile import autocast
 
 
 def fill(images: Tensor, mask: Tensor, guess: Tensor) -> Tensor:
-    """The visible part of the images and, where it is hidden, the guess: float in [0, 1]."""
-    return torch.where(mask.bool(), images.float() / 255, guess)
+    """The images where they are visible, and the guess elsewhere: float in [0, 1]."""
+    return torch.where(mask.bool(), unit_range(images), guess)
 
 
 def by_mean(images: Tensor, mask: Tensor, references: Tensor) -> Tensor:
-    """The mean of the reference images, whatever is visible: the best constant guess, in squared
-    error.
-    """
-    return (references.float().mean(0) / 255).expand(len(images), -1, -1, -1)
+    """The mean of the references: of all constant guesses, the one with least squared error."""
+    return unit_range(references).mean(0).expand(len(images), -1, -1, -1)
 
 
 def by_neighbour(images: Tensor, mask: Tensor, references: Tensor) -> Tensor:
-    """The reference image (of M) whose visible part is closest, in squared error."""
-    seen = mask.bool().expand(references.shape[1:])
-    if not seen.any():
+    """The reference whose visible part is nearest; the mean if nothing is visible."""
+    if not mask.any():
         return by_mean(images, mask, references)
-    distances = torch.cdist(*(part[:, seen].float() for part in (images, references)))
-    return references[distances.argmin(1)].float() / 255
+    seen = (part * mask.to(part.dtype) for part in (images, references))
+    return unit_range(references[nearest(*seen)[1]])
 
 
 @torch.inference_mode()
 def by_network(inpainter: nn.Module, images: Tensor, mask: Tensor, batch_size: int = 250) -> Tensor:
-    """One pass of a network that was trained for it, (visible images, mask) → images in [0, 1]."""
+    """One pass of a network trained for it: (visible images, mask) → images in [0, 1]."""
     device = next(inpainter.parameters()).device
-    parts = (part.to(device).float() / 255 for part in images.split(batch_size))
+    parts = (unit_range(part.to(device)) for part in images.split(batch_size))
     return torch.cat([inpainter(x, mask.to(device)).cpu() for x in parts])
 
 
@@ -53,17 +52,18 @@ class Prior(NamedTuple):
 
 @torch.no_grad()
 def fitted_prior(vae: VAE, images: Tensor, batch_size: int = 500) -> Prior:
-    """The Gaussian with the moments of the codes that the encoder gives to uint8 images: nearer to
-    them than N(0, I) is.
+    """The Gaussian with mean and covariance of the codes of images, a closer fit than N(0, I).
 
-    Covariance = Cov(μ) + mean of diag σ², over the images: that of the mixture of all q(z|x).
+    Covariance = Cov(μ) + mean of diag σ² over the images: that of the mixture of all q(z|x). Raises
+    ValueError for fewer than two images.
     """
+    if len(images) < 2:
+        raise ValueError(f"a covariance needs two images or more, got {len(images)}")
     device = next(vae.parameters()).device
-    moments = [vae.encode(part.to(device).float() / 255) for part in images.split(batch_size)]
+    moments = [vae.encode(unit_range(part.to(device))) for part in images.split(batch_size)]
     mu, log_var = (torch.cat(part).double() for part in zip(*moments, strict=True))
-    return Prior(
-        mu.mean(0).float(), torch.linalg.inv(mu.T.cov() + log_var.exp().mean(0).diag()).float()
-    )
+    covariance = mu.T.cov() + log_var.exp().mean(0).diag()
+    return Prior(mu.mean(0).float(), torch.linalg.inv(covariance).float())
 
 
 def search(
@@ -76,23 +76,18 @@ def search(
     trust: float = 0.1,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """The codes z (N, J) that explain the visible part of the images best; gradient descent by
-    Adam, from the mean of the prior.
+    """The codes z (N, J) that fit the visible pixels best, found by Adam from the prior's mean.
 
         z* = argmin_z  −trust · log p_θ(x_visible | z) − log p(z)
 
-    trust 1 is the likeliest code under the model (maximum a posteriori). But the model takes pixels
-    for independent given z, and they are
-    not: what it gets wrong, it gets wrong in patches. So thousands of pixels are worth fewer
-    witnesses, and trust is less than 1.
-    watch: called with the number of steps done and the codes at that moment.
+    trust = 1 gives the maximum a posteriori code. The decoder treats pixels as independent given z,
+    but its errors are correlated between neighbours, so that thousands of pixels hold less evidence
+    than it assumes: trust < 1 corrects for that. watch: called after each step with the number of
+    steps done and the codes.
     """
     device, was_training = next(vae.parameters()).device, vae.training
-    x, mask, (mean, precision) = (
-        images.to(device).float() / 255,
-        mask.to(device),
-        (part.to(device) for part in prior),
-    )
+    x, mask = unit_range(images.to(device)), mask.to(device)
+    mean, precision = (part.to(device) for part in prior)
     z = mean.repeat(len(x), 1).requires_grad_()
     optimizer = torch.optim.Adam([z], lr)
     vae.eval()
@@ -100,14 +95,12 @@ def search(
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         with autocast(device):
             logits = vae.decoder(z).float()
-        # a logit of 0 costs log 2 whatever x is: where nothing is visible, the loss is a constant
+        # logit 0 costs log 2 for every x, so that hidden pixels add a constant
+        misfit = reconstruction_loss(logits * mask, x * mask)
         away = z - mean
-        loss = trust * reconstruction_loss(logits * mask, x * mask) + 0.5 * (
-            away @ precision * away
-        ).sum(1)
-        (z.grad,) = torch.autograd.grad(
-            loss.sum(), z
-        )  # not backward(), which would leave gradients in the VAE
+        loss = trust * misfit + 0.5 * (away @ precision * away).sum(1)
+        # not backward(), which would leave gradients in the VAE
+        (z.grad,) = torch.autograd.grad(loss.sum(), z)
         optimizer.step()
         if watch:
             watch(step + 1, z.detach())
@@ -116,8 +109,9 @@ def search(
 
 
 def by_search(vae: VAE, images: Tensor, mask: Tensor, prior: Prior, **settings: Any) -> Tensor:
-    """What the VAE decodes from the codes that `search` finds (settings: its own). It was trained
-    on whole images and never saw a mask.
+    """What a VAE, trained on whole images, decodes from the codes found by `search`.
+
+    settings: steps, lr, trust, watch of `search`.
     """
     z = search(vae, images, mask, prior, **settings)
     with torch.inference_mode(), autocast(z.device):

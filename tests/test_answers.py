@@ -11,11 +11,11 @@ from labkit.metrics.answers import (
     by_position,
     carries,
     ceiling,
-    confusion,
+    confusion_by_position,
     exact_match,
     mistakes,
     per_character,
-    wilson,
+    wilson_interval,
 )
 
 
@@ -52,10 +52,10 @@ def test_exact_match_lies_between_the_bounds_that_positions_set(queries):
 
 def test_confusion_counts_every_character_once(queries):
     answers = queries.answers()
-    counts = confusion(answers, answers)
+    counts = confusion_by_position(answers, answers)
     assert counts.shape == (3, 13, 13) and counts.sum().item() == answers.numel()
     assert (counts - torch.diag_embed(counts.diagonal(dim1=1, dim2=2))).sum() == 0
-    counts = confusion(spell(" 41"), spell(" 40"))
+    counts = confusion_by_position(spell(" 41"), spell(" 40"))
     assert counts[2, 0, 1] == 1 and counts[2].sum() == 1 and counts[1, 4, 4] == 1
 
 
@@ -126,13 +126,33 @@ def test_ceiling_is_p_to_the_k():
 
 
 def test_wilson_has_its_known_values_and_never_shrinks_to_nothing():
-    low, high = wilson(81, 263)  # Newcombe 1998, Statistics in Medicine 17, table I
+    low, high = wilson_interval(81, 263)  # Newcombe 1998, Statistics in Medicine 17, table I
     assert low == pytest.approx(0.2553, abs=1e-4) and high == pytest.approx(0.3662, abs=1e-4)
-    assert wilson(100, 100)[0] < 0.97 and wilson(0, 100) == pytest.approx(
-        (0, 1 - wilson(100, 100)[0]), abs=1e-9
+    assert wilson_interval(100, 100)[0] < 0.97 and wilson_interval(0, 100) == pytest.approx(
+        (0, 1 - wilson_interval(100, 100)[0]), abs=1e-9
     )
     with pytest.raises(ValueError, match="right"):
-        wilson(3, 2)
+        wilson_interval(3, 2)
+
+
+def test_a_perfect_score_of_few_has_a_wide_interval():
+    """Wilson's interval for n of n is [n / (n + z²), 1]."""
+    for n in (1, 10, 1000):
+        assert wilson_interval(n, n) == pytest.approx((n / (n + 1.959964**2), 1.0), rel=1e-6)
+    for right, n in ((-1, 5), (0, 0)):
+        with pytest.raises(ValueError, match="right"):
+            wilson_interval(right, n)
+
+
+def test_what_is_no_symbol_is_not_counted_as_one():
+    with pytest.raises(ValueError, match="not places in SYMBOLS"):
+        confusion_by_position(torch.tensor([[0, 13]]), torch.tensor([[0, 1]]))
+
+
+@pytest.mark.parametrize("p", [99.0, -0.1, float("nan")])
+def test_a_ceiling_is_made_of_shares(p):
+    with pytest.raises(ValueError, match=r"shares in \[0, 1\]"):
+        ceiling(dict.fromkeys(SYMBOLS, p), spell("14+26"))
 
 
 def test_nothing_to_score_and_other_shapes_are_refused():

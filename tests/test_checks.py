@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,21 +31,38 @@ def test_sound_features_are_scored(name):
     assert OF_FEATURES[name](features(), features(seed=1)) is not None
 
 
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_arrays_are_scored_as_tensors_are(name):
+    x, y = features(), features(seed=1)
+    assert OF_FEATURES[name](x.numpy(), y.numpy()) == OF_FEATURES[name](x, y)
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_half_precision_is_only_rounded_and_types_may_be_mixed(name):
+    """Sums of cubes overflow float16 beyond 65,504; the scores must not be computed in it."""
+    x, y = 30 * features(), 30 * features(seed=1)
+    expected = OF_FEATURES[name](x.half().float(), y.half().float())
+    assert OF_FEATURES[name](x.half(), y.half()) == expected
+    if name == "kid":
+        assert abs(expected.mean) > 65_504 and OF_FEATURES[name](x.half(), y).mean < np.inf
+    else:
+        assert OF_FEATURES[name](x.half(), y) is not None
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("name", OF_FEATURES)
 def test_values_that_are_not_finite_are_refused_with_their_place(name, place, bad):
     pair = [features(), features(seed=1)]
     pair[place][[7, 30], 2] = bad
-    with pytest.raises(
-        ValueError,
-        match=f"2 of 100 rows of the {['first', 'second'][place]} features hold NaN or infinite .* row 7",
-    ):
+    which = ["first", "second"][place]
+    reason = f"2 of 100 rows of the {which} features hold NaN or infinite .* row 7"
+    with pytest.raises(ValueError, match=reason):
         OF_FEATURES[name](*pair)
 
 
 @pytest.mark.parametrize("name", OF_FEATURES)
-def test_features_of_two_readers_are_refused(name):
+def test_features_of_two_classifiers_are_refused(name):
     with pytest.raises(
         ValueError, match=r"\(100, 4\) and \(100, 5\); make both with the same classifier"
     ):
@@ -66,9 +84,10 @@ def test_too_few_samples_are_refused_with_the_number_needed(name):
         (torch.zeros(3, 28, 28), r"expected images \(N, 1, H, W\)"),
         (torch.zeros(3, 2, 28, 28), r"expected images \(N, 1, H, W\)"),
         (torch.zeros(3, 1, 8, 8, dtype=torch.int64), "got torch.int64"),
-        (torch.full((1, 1, 8, 8), -1.0), r"in \[0, 1\], got -1 to -1; a tanh"),
+        (torch.full((1, 1, 8, 8), -1.0), r"in \[0, 1\], got -1 to -1; .* tanh"),
         (torch.full((1, 1, 8, 8), 255.0), "got 255 to 255"),
         (torch.full((1, 1, 8, 8), float("nan")), "got nan"),
+        (np.zeros((3, 1, 8, 8), dtype=np.uint8), "use torch.from_numpy"),
     ],
 )
 def test_what_is_no_image_is_refused(images, reason):
@@ -81,7 +100,7 @@ def test_bytes_and_floats_of_one_image_are_the_same():
     assert torch.equal(unit_range(images), unit_range(images.float() / 255))
 
 
-def test_a_reader_that_is_not_the_recorded_one_measures_nothing(tmp_path, monkeypatch):
+def test_a_classifier_that_is_not_the_recorded_one_measures_nothing(tmp_path, monkeypatch):
     shipped = weights.folder()
     for end in ("pt", "json"):
         shutil.copy(shipped / f"classifier_mnist.{end}", tmp_path)

@@ -1,28 +1,30 @@
 """What is said of generated images, on images whose answer is known."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from labkit import models
 from labkit.metrics.class_balance import (
+    class_histogram,
+    classes_covered,
+    classify,
+    codes_of_classes,
     describe,
-    histogram,
     histogram_distance,
     histogram_table,
-    modes_covered,
 )
 
 
 class Corner(nn.Module):
-    """Reads the class from the place of the brightest of the first ten pixels; features are those
-    pixels.
-    """
+    """Takes the brightest of the first ten pixels for the class; features are those pixels."""
 
     def __init__(self):
         super().__init__()
-        self.classifier = nn.Identity()
+        self.head = nn.Identity()
 
     def features(self, x):
         return x.flatten(1)[:, :10].float() / 20
@@ -66,7 +68,7 @@ def test_a_class_of_one_in_a_hundred_is_not_counted():
 
 def test_histograms_add_up_and_make_a_table():
     p = classify(Corner(), digits(1, 2, 3, *[0] * 7))[1]
-    assert histogram(p).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6] + [0] * 7)
+    assert class_histogram(p).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6] + [0] * 7)
     table = histogram_table({"a": p, "b": p}, list("0123456789"))
     assert len(table) == 20 and table.groupby("images")["share"].sum().tolist() == pytest.approx(
         [1, 1]
@@ -89,10 +91,10 @@ def test_what_is_no_histogram_is_refused(q):
         histogram_distance(torch.tensor([0.5, 0.5, 0.0]), torch.tensor(q))
 
 
-def test_modes_are_the_classes_above_the_threshold():
+def test_covered_classes_are_those_above_the_threshold():
     assert (
-        modes_covered(torch.tensor([0.01, 0.02, 0.97])) == 2
-        and modes_covered(torch.tensor([0.01, 0.02, 0.97]), 0.5) == 1
+        classes_covered(torch.tensor([0.01, 0.02, 0.97])) == 2
+        and classes_covered(torch.tensor([0.01, 0.02, 0.97]), 0.5) == 1
     )
 
 
@@ -104,6 +106,30 @@ def test_modes_are_the_classes_above_the_threshold():
         torch.zeros(2, 1, 28, 28, dtype=torch.int64),
     ],
 )
-def test_a_reader_is_not_shown_what_is_no_image(images):
+def test_what_is_no_image_is_not_classified(images):
     with pytest.raises(ValueError, match="expected"):
         classify(Corner(), images)
+
+
+@pytest.mark.parametrize("p", [torch.full((3, 10), math.nan), torch.zeros(0, 10), torch.ones(10)])
+def test_no_histogram_of_what_is_no_probability(p):
+    with pytest.raises(ValueError, match="expected finite class probabilities"):
+        class_histogram(p)
+
+
+def test_each_class_gets_the_code_that_the_classifier_is_surest_of(monkeypatch):
+    """An image shows the largest component of its code, as bright as that component is."""
+
+    def draw(generator, z):
+        images = torch.zeros(len(z), 1, 28, 28)
+        largest = z.max(1)
+        images.flatten(1)[torch.arange(len(z)), largest.indices] = largest.values / 8
+        return (images.clamp(0, 1) * 255).byte()
+
+    monkeypatch.setattr(models, "draw", draw, raising=False)  # no network is needed here
+    generator = SimpleNamespace(latent_dim=4)
+    codes = codes_of_classes(generator, Corner(), list("0123456789"), n=500)
+    assert list(codes) == list("0123")
+    z = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
+    for k, code in enumerate(codes.values()):
+        assert code[k] == code.max() == z[z.argmax(1) == k].max()

@@ -163,3 +163,12 @@ def test_extrapolation_needs_samples_in_its_smallest_part():
         ValueError, match=r"N = 40, M = 100, D = 9: 50 or more .* in each of 5 parts"
     ):
         frechet_infinity(features(40, 9, 0), features(100, 9, 1))
+
+
+def test_moments_of_what_has_none_are_refused():
+    with pytest.raises(ValueError, match="2 or more of each are needed"):
+        total_variance(features(1, 4, 0))
+    with pytest.raises(ValueError, match="hold NaN"):
+        expected_floor(torch.full((9, 2), torch.nan), 10, 10)
+    with pytest.raises(ValueError, match="n must be a whole number"):
+        expected_floor(features(9, 2, 0), 0, 10)

@@ -83,17 +83,25 @@ def test_random_masks_are_of_all_sides_and_half_visible_on_average():
 
 
 def test_psnr_of_a_known_error(images):
+    images = images // 2
     guess = images / 255 + 0.1 * (1 - HALF)  # off by 0.1 where hidden: 10 log10(1 / 0.01) = 20 dB
     assert torch.allclose(
         psnr_hidden(images, guess, HALF), torch.full((12,), 20.0, dtype=torch.float64), atol=1e-4
     )
-    assert (psnr_hidden(images, images / 255, HALF) > 100).all()
+    assert (psnr_hidden(images, images / 255, HALF) == math.inf).all()
 
 
 def test_psnr_does_not_count_what_was_visible(images):
     guess = torch.rand(images.shape)
     elsewhere = torch.where(HALF.bool(), torch.rand(images.shape), guess)
     assert torch.equal(psnr_hidden(images, guess, HALF), psnr_hidden(images, elsewhere, HALF))
+
+
+def test_psnr_of_images_in_another_range_is_refused(images):
+    for bad in (images.float(), images / 255 * 2 - 1, torch.full(images.shape, math.nan)):
+        for pair in ((images, bad), (bad, images)):
+            with pytest.raises(ValueError, match="expected float images"):
+                psnr_hidden(*pair, HALF)
 
 
 def test_psnr_of_nothing_hidden_is_refused(images):
@@ -212,6 +220,24 @@ def test_the_fitted_prior_has_the_moments_of_the_codes(images):
     assert torch.allclose(
         prior.precision.double().inverse(), codes.T.cov() + 0.25 * torch.eye(4), atol=1e-4
     )
+
+
+def test_one_image_has_no_covariance(linear, images):
+    with pytest.raises(ValueError, match="two images or more"):
+        I.fitted_prior(linear, images[:1])
+
+
+@pytest.mark.parametrize("way", ["mean", "neighbour", "network", "search"])
+def test_floats_of_0_to_255_are_refused(way, images, linear):
+    bad, network = images.float(), Inpainter(16, 4).eval()
+    restore = {
+        "mean": lambda: I.by_mean(images, HALF, bad),
+        "neighbour": lambda: I.by_neighbour(bad, HALF, images),
+        "network": lambda: I.by_network(network, bad, HALF),
+        "search": lambda: I.by_search(linear, bad, HALF, STANDARD, steps=1),
+    }[way]
+    with pytest.raises(ValueError, match="expected float images"):
+        restore()
 
 
 def test_the_search_works_with_the_networks_of_the_lab(images):

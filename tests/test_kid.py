@@ -81,7 +81,12 @@ def test_it_agrees_with_torchmetrics():
     assert mmd2(x, y).item() == pytest.approx(module.poly_mmd(x, y).item(), rel=1e-9)
 
 
+def test_one_sample_has_no_pairs():
+    with pytest.raises(ValueError, match="N = 1, M = 5, D = 2: 2 or more"):
+        mmd2(draws(1, 2, 0), draws(5, 2, 1))
+
+
 @pytest.mark.parametrize("setting", [dict(subsets=1), dict(size=1)])
 def test_no_spread_without_subsets(setting):
-    with pytest.raises(ValueError, match="a spread needs 2 subsets or more"):
+    with pytest.raises(ValueError, match="2 or more subsets of 2 or more"):
         kid(draws(10, 2, 0), draws(10, 2, 1), **{"subsets": 2, "size": 5, **setting})

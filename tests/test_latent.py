@@ -140,6 +140,19 @@ def test_slerp_refuses_what_has_no_direction_and_names_lerp(b):
         slerp(torch.ones(1), -torch.ones(1), 0.5)
 
 
+@pytest.mark.parametrize("interpolate", [lerp, slerp])
+def test_integer_codes_are_refused_because_the_path_would_be_rounded(interpolate):
+    for a, b in ((torch.tensor([1, 0]), torch.tensor([0, 1])), (torch.ones(2), torch.arange(2))):
+        with pytest.raises(ValueError, match="codes must be float"):
+            interpolate(a, b, 0.5)
+
+
+@pytest.mark.parametrize("interpolate", [lerp, slerp])
+def test_arrays_are_codes_too(interpolate):
+    a, b = codes(5)
+    assert torch.equal(interpolate(a.numpy(), b.numpy(), T.numpy()), interpolate(a, b, T))
+
+
 def test_path_length_adds_straight_pieces():
     assert path_length(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])) == pytest.approx(6)
     for points in (torch.ones(1, 2), torch.ones(5)):
@@ -167,6 +180,7 @@ def test_each_cell_of_the_grid_holds_its_share_of_the_prior():
     assert (counts - 1 / n**2).abs().max() < 0.004  # 6 standard errors
 
 
-def test_an_empty_grid_is_refused():
-    with pytest.raises(ValueError, match="at least one point"):
-        normal_grid(0)
+@pytest.mark.parametrize("n", [0, -3, 1.5, 2.0, float("nan")])
+def test_a_grid_without_whole_rows_is_refused(n):
+    with pytest.raises(ValueError, match="at least one point a side"):
+        normal_grid(n)

@@ -38,6 +38,24 @@ def test_neither_depends_on_where_the_codes_are_or_how_they_are_turned():
     assert silhouette(turned, labels) == pytest.approx(silhouette(mu, labels), abs=1e-5)
 
 
+def test_the_silhouette_is_of_a_sample_of_all_codes():
+    """Half of the codes are in tight clusters; the first ones, or the last, would mislead."""
+    (tight, labels), (mixed, _) = clusters(50), clusters(0)
+    halves = [torch.cat([tight, mixed]), torch.cat([mixed, tight])]
+    labels = torch.cat([labels, labels])
+    found = [silhouette(mu, labels, n=100) for mu in halves]
+    assert all(-0.5 < s < 0.8 for s in found)
+    assert found == pytest.approx([silhouette(halves[0], labels)] * 2, abs=0.2)
+
+
+@pytest.mark.parametrize("setting", [dict(k=0), dict(folds=-1), dict(k=1.5)])
+def test_numbers_of_neighbours_and_folds_are_counts(setting):
+    with pytest.raises(ValueError, match="must be a whole number, 1 or more"):
+        knn_predictions(*clusters(5), **setting)
+    with pytest.raises(ValueError, match="must be a whole number, 1 or more"):
+        factor_r2(clusters(5)[0], torch.rand(200), **setting)
+
+
 def test_no_code_votes_for_itself():
     mu = torch.arange(40.0)[
         :, None
@@ -76,6 +94,12 @@ def test_codes_tell_a_factor_they_hold_even_bent_and_not_one_they_do_not():
     mu = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     assert factor_r2(mu, mu[:, 1] ** 2) > 0.8  # which no correlation would see
     assert factor_r2(mu, torch.randn(1000, generator=torch.Generator().manual_seed(1))) < 0.1
+
+
+@pytest.mark.parametrize("value", [2.0, float("nan")])
+def test_a_constant_factor_cannot_be_explained(value):
+    with pytest.raises(ValueError, match="no variance to predict"):
+        factor_r2(torch.randn(50, 2), torch.full((50,), value))
 
 
 def test_rank_correlation_is_taken_within_the_classes():

@@ -80,6 +80,12 @@ def test_what_cannot_be_measured_is_refused(draw, reason):
         perceptual_path_length(draw, flat, 3, n=10)
 
 
+@pytest.mark.parametrize("setting", [dict(n=1), dict(epsilon=0.0), dict(epsilon=-1e-3)])
+def test_no_length_without_pairs_or_steps(setting):
+    with pytest.raises(ValueError, match="n is 2 or more and epsilon in"):
+        perceptual_path_length(linear(torch.eye(4)), flat, 4, **setting)
+
+
 def test_features_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="10 of 10 path lengths are not finite"):
         perceptual_path_length(

@@ -21,7 +21,7 @@ def test_statistics_are_those_of_the_pixels():
 
 
 def test_grey_levels_refuse_scaled_images():
-    with pytest.raises(TypeError, match="uint8"):
+    with pytest.raises(ValueError, match="uint8"):
         pixels.grey_levels(noise(2) / 255)
 
 
@@ -48,6 +48,37 @@ def test_black_and_white_are_one_apart():
         torch.full((1, 3, 4, 4), 255, dtype=torch.uint8),
     )
     assert pixels.rms_distances(black, torch.cat([black, white])).tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 32, 32), (3, 64, 64)])
+@pytest.mark.parametrize("low", [0, 200])
+def test_copies_are_at_zero_and_one_grey_level_in_one_pixel_is_seen(shape, low):
+    """Sums of squared grey levels exceed 2²⁴, where float32 has no odd numbers."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(low, 255, (60, *shape), generator=generator, dtype=torch.uint8)
+    images[:, 0, :9] = 255 * (low == 0)  # with black or white parts, as digits have
+    queries = images.clone()
+    queries[1::2, 0, 10, 10] += 1
+    step = 1 / 255 / images[0].numel() ** 0.5
+    distances = pixels.rms_distances(queries, images).diagonal()
+    assert (distances[0::2] == 0).all()
+    torch.testing.assert_close(distances[1::2], torch.full((30,), step))
+    assert torch.equal(pixels.nearest(queries, images)[1], torch.arange(60))
+
+
+def test_float_images_have_the_distances_of_their_bytes():
+    a, b = noise(9), noise(20, seed=1)
+    expected = pixels.rms_distances(a, b).double()
+    torch.testing.assert_close(pixels.rms_distances(a.double() / 255, b), expected)
+    assert pixels.rms_distances(a.double() / 255, a).diagonal().max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    "b", [noise(3) / 1.0, noise(3, size=5), noise(3).flatten(1), noise(3).int()]
+)
+def test_images_that_cannot_be_compared_are_refused(b):
+    with pytest.raises(ValueError, match="expected"):
+        pixels.rms_distances(noise(3), b)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
@@ -81,3 +112,5 @@ def test_pairs_across_classes_ignore_twins_within_a_class():
 def test_pairs_across_classes_need_two_classes():
     with pytest.raises(ValueError, match="two classes"):
         pixels.closest_across(noise(4), torch.zeros(4, dtype=torch.int64), 3)
+    with pytest.raises(ValueError, match="count must be a whole number"):
+        pixels.closest_across(noise(4), torch.arange(4), -1)

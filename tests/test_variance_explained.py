@@ -25,3 +25,14 @@ def test_signal_and_noise_of_equal_variance_explain_a_half_whatever_the_scale():
         atol=1e-4,
         rtol=0,
     )
+
+
+def test_a_constant_unit_explains_nothing_even_where_its_mean_is_rounded():
+    labels = torch.arange(999) % 7
+    values = torch.full((999, 1), 0.1) * torch.tensor([[1.0, 1e-20, 1e20]])
+    assert (variance_explained(values, labels) == 0).all()
+
+
+def test_every_unit_needs_a_value_for_every_label():
+    with pytest.raises(ValueError, match="expected values"):
+        variance_explained(torch.rand(5, 2), torch.zeros(4, dtype=torch.int64))

@@ -1,57 +1,77 @@
-"""What can be scored at all: metrics refuse the rest with a reason, for a number that means nothing
-looks like any other.
-"""
+"""Checks of what a metric is given: wrong input raises ValueError and never gives a number."""
+
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 
-def check_features(x: Tensor, y: Tensor, least: int, why: str) -> None:
-    """Refuse features x (N, D) and y (M, D) that cannot be compared: ValueError for other shapes,
-    values that are not finite, or N or M below `least`, which is needed because of `why`."""
+def check_counts(**counts: int) -> None:
+    """Raise ValueError unless each argument is a whole number of at least 1."""
+    for name, value in counts.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}")
+
+
+def check_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Features x (N, D) and y (M, D), tensors or arrays, as tensors on the CPU of one float type.
+
+    Half precision and integers become float32. Raises ValueError for shapes that do not fit and for
+    values that are not finite.
+    """
+    x, y = (torch.as_tensor(features).detach().cpu() for features in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"expected features (N, D) and (M, D), got {tuple(x.shape)} and {tuple(y.shape)}; make both with the same classifier"
+            f"expected features (N, D) and (M, D), got {tuple(x.shape)} and {tuple(y.shape)}; "
+            "make both with the same classifier"
         )
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     for name, features in (("first", x), ("second", y)):
-        if (
-            features.sum().isfinite()
-        ):  # then all values are, at a fraction of the time that looking at each takes
-            continue
-        bad = ~features.isfinite().all(1)
-        if bad.any():  # else the sum overflowed
+        if features.sum(dtype=dtype).isfinite():
+            continue  # then so is every value: one sum is much faster than a look at each of them
+        bad = (~features.isfinite().all(1)).nonzero()[:, 0].tolist()
+        if bad:  # else only the sum overflowed
             raise ValueError(
-                f"{int(bad.sum())} of {len(features)} rows of the {name} features hold NaN or infinite values, the first is row "
-                f"{int(bad.nonzero()[0, 0])}; look at the images that they come from (did training diverge?)"
+                f"{len(bad)} of {len(features)} rows of the {name} features hold NaN or infinite "
+                f"values, the first is row {bad[0]}; look at the images (did training diverge?)"
             )
+    return x.to(dtype), y.to(dtype)
+
+
+def check_enough(x: Tensor, y: Tensor, least: int, why: str) -> None:
+    """Raise ValueError if x (N, D) or y (M, D) has fewer than `least` rows, needed for `why`."""
     if min(len(x), len(y)) < least:
         raise ValueError(
-            f"N = {len(x)}, M = {len(y)}, D = {x.shape[1]}: {least} or more of each are needed ({why}); draw more samples"
+            f"N = {len(x)}, M = {len(y)}, D = {x.shape[1]}: {least} or more of each are needed "
+            f"({why}); draw more samples"
         )
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse what is not images (N, C, H, W), C 1 or 3, uint8 or float in [0, 1]: ValueError with
-    the shape, type or range found.
-    """
+    """Raise ValueError unless these are images (N, 1 or 3, H, W), uint8 or float in [0, 1]."""
+    if not isinstance(images, Tensor):
+        raise ValueError(f"expected a torch tensor, got {type(images)}; use torch.from_numpy")
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
-            f"expected images (N, 1, H, W) or (N, 3, H, W), got {tuple(images.shape)}; reshape them with .view"
+            f"expected images (N, 1, H, W) or (N, 3, H, W), got {tuple(images.shape)}; "
+            "reshape them with .view"
         )
     if images.dtype == torch.uint8 or not len(images):
         return
     if not images.is_floating_point():
         raise ValueError(
-            f"expected images in uint8 or float, got {images.dtype}; images of 0 to 255 are .to(torch.uint8)"
+            f"expected images in uint8 or float, got {images.dtype}; "
+            "convert values of 0 to 255 with .to(torch.uint8)"
         )
     low, high = (value.item() for value in images.aminmax())
-    if not (low >= 0 and high <= 1):  # NaN fails too
+    if not (low >= 0 and high <= 1):  # written so that NaN fails too
         raise ValueError(
-            f"expected float images in [0, 1], got {low:.3g} to {high:.3g}; a tanh model's are (x + 1) / 2"
+            f"expected float images in [0, 1], got {low:.3g} to {high:.3g}; "
+            "convert the output of a tanh with (x + 1) / 2"
         )
 
 
 def unit_range(images: Tensor) -> Tensor:
-    """Checked images in [0, 1]: float as they are, uint8 over 255 as float32."""
+    """Checked images with pixels in [0, 1]: float unchanged, uint8 divided by 255 as float32."""
     check_images(images)
     return images if images.is_floating_point() else images.float() / 255

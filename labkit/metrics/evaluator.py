@@ -1,10 +1,15 @@
-"""One yardstick: every measure of lab 04 of a set of images, against the same real images, seen by
-the same frozen classifier.
-"""
+"""All scores of generated images at once, against one set of real images and one classifier."""
 
+import torch
 from torch import Tensor, nn
 
-from labkit.metrics.class_balance import classify, histogram, histogram_distance, modes_covered
+from labkit.metrics.checks import check_counts
+from labkit.metrics.class_balance import (
+    class_histogram,
+    classes_covered,
+    classify,
+    histogram_distance,
+)
 from labkit.metrics.frechet import frechet_distance, total_variance
 from labkit.metrics.kid import kid
 from labkit.metrics.prdc import prdc
@@ -13,64 +18,63 @@ from labkit.profile import autocast
 
 
 def evenly_spaced(items: Tensor, n: int) -> Tensor:
-    """n of the items (N, …) at equal steps, or all if there are fewer. Not the first n: MNIST's
-    first test images are its cleanest.
+    """`n` of the items (N, …) spread evenly over all of them, or all if there are fewer.
+
+    The first n would not do: the first half of MNIST's test images is easier than the second.
     """
-    return items[:: max(1, len(items) // n)][:n]
+    check_counts(n=n)
+    return items if len(items) <= n else items[torch.arange(n) * len(items) // n]
 
 
 class Evaluator:
-    """Measures images uint8 (N, 1, 28, 28) against `real` ones (M, 1, 28, 28) in the features of
-    `classifier`.
+    """Scores images (N, C, H, W) against `real` ones (M, C, H, W) by the features of a classifier.
 
-    n_near: how many of either are taken for neighbours and sharpness, whose cost grows with the
-    square of it. Scores of one yardstick compare at equal N; those of two (other classifier, other real
-    images) do not compare at all.
+    n_near: how many images of each set, evenly spaced, are used for nearest neighbours (the cost
+    grows with its square) and for sharpness. Compare scores only if they come from the same
+    classifier, the same real images, and equal N.
     """
 
     def __init__(self, classifier: nn.Module, real: Tensor, n_near: int = 2000):
         self.classifier, self.n_near = classifier, n_near
-        self.features, probabilities = self._read(real)
+        self.features, probabilities = self._classify(real)
         self.near, self.real = evenly_spaced(self.features, n_near), evenly_spaced(real, n_near)
-        self.histogram, self.variance = histogram(probabilities), total_variance(self.features)
+        self.histogram = class_histogram(probabilities)
+        self.variance = total_variance(self.features)
 
     def distance(self, images: Tensor) -> dict[str, float]:
-        """Classifier Fréchet distance: "frechet", and "percent" of the total variance of the real
-        features.
+        """Fréchet distance and class balance of images (N, C, H, W).
 
-        "classes": how many have more than 1 %; "uneven": share of images that would have to change
-        class for the real histogram.
+        frechet: classifier Fréchet distance; percent: the same in percent of the total variance of
+        the real features; classes: how many have more than 1 % of the images; uneven: share of
+        images that would have to change class to give the class histogram of the real ones.
         """
-        return self._of(*self._read(images))
+        return self._distance(*self._classify(images))
 
     def score(self, images: Tensor) -> dict[str, float]:
-        """`distance`, and "KID", "precision", "recall", "density", "coverage", and the ratios
-        "laplacian" and "high_frequency".
+        """What `distance` returns, and measures of neighbours and of sharpness.
+
+        KID; precision, recall, density and coverage (see prdc); laplacian and high_frequency, as
+        ratios to those of the real images (see sharpness_ratio).
         """
-        features, probabilities = self._read(images)
-        near = prdc(self.near, features[: self.n_near])
-        sharp = sharpness_ratio(images[: self.n_near], self.real)
-        subset = min(1000, len(features) // 2, len(self.features) // 2)
+        features, probabilities = self._classify(images)
+        size = min(1000, len(features) // 2, len(self.features) // 2)
         return (
-            self._of(features, probabilities)
-            | {"KID": kid(features, self.features, subsets=10, size=subset).mean}
-            | near
-            | sharp
+            self._distance(features, probabilities)
+            | {"KID": kid(features, self.features, subsets=10, size=size).mean}
+            | prdc(self.near, evenly_spaced(features, self.n_near))
+            | sharpness_ratio(evenly_spaced(images, self.n_near), self.real)
         )
 
-    def _read(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(
-            "cpu"
-        ):  # real and generated images alike, so that rounding cannot tell them apart
+    def _classify(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast("cpu"):  # for real and generated images alike, so both are rounded alike
             features, probabilities = classify(self.classifier, images)
         return features.float(), probabilities.float()
 
-    def _of(self, features: Tensor, probabilities: Tensor) -> dict[str, float]:
-        share, d2 = histogram(probabilities), frechet_distance(features, self.features)
-        uneven = histogram_distance(share, self.histogram)
+    def _distance(self, features: Tensor, probabilities: Tensor) -> dict[str, float]:
+        share, d2 = class_histogram(probabilities), frechet_distance(features, self.features)
         return {
             "frechet": d2,
             "percent": 100 * d2 / self.variance,
-            "classes": modes_covered(share),
-            "uneven": uneven,
+            "classes": classes_covered(share),
+            "uneven": histogram_distance(share, self.histogram),
         }

@@ -1,12 +1,14 @@
-"""How close is a restored part to what was hidden? PSNR, of the hidden pixels alone.
+"""How close is a restored region to the original? PSNR of the hidden pixels.
 
-Pitfalls. A blurred guess in the right colours beats a sharp one whose edges are a pixel off: PSNR
-asks for the mean of all that could be there. Pixels that were visible must not count, or a method
-would gain by hiding less. The mean over images is that of decibels.
+Pitfalls. PSNR prefers a blurred guess to a sharp one whose edges are shifted by a pixel. Visible
+pixels must not count, because a method would then gain from a smaller mask. The mean of PSNRs over
+images is a mean of decibels, not of squared errors.
 """
 
 import torch
 from torch import Tensor
+
+from labkit.metrics.checks import unit_range
 
 
 def psnr_hidden(images: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
@@ -14,15 +16,14 @@ def psnr_hidden(images: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
 
         PSNR = 10 log₁₀ (1 / mean (x − y)²)
 
-    images: uint8 (N, C, H, W); guess: float in [0, 1], the same shape. ∞ for equal pixels. Raises
-    ValueError if nothing is hidden, or for shapes that do not fit.
+    images and guess: (N, C, H, W), uint8 or float in [0, 1]. ∞ for equal pixels. Raises ValueError
+    for other images, for shapes that do not fit, and if nothing is hidden.
     """
     if guess.shape != images.shape or mask.shape[-2:] != images.shape[-2:]:
-        raise ValueError(
-            f"images {tuple(images.shape)}, guess {tuple(guess.shape)} and mask {tuple(mask.shape)} must fit each other"
-        )
+        shapes = ", ".join(str(tuple(part.shape)) for part in (images, guess, mask))
+        raise ValueError(f"the shapes of images, guess and mask must fit each other; got {shapes}")
     hidden = (mask == 0).expand(images.shape[1:])
     if not hidden.any():
         raise ValueError("nothing is hidden, so nothing was restored; pass a mask with zeros")
-    error = images[:, hidden].double() / 255 - guess[:, hidden].double()
-    return 10 * torch.log10(1 / error.square().mean(1))
+    x, y = (unit_range(part)[:, hidden].double() for part in (images, guess))
+    return 10 * torch.log10(1 / (x - y).square().mean(1))

@@ -1,6 +1,4 @@
-"""Is the latent space in order? Do neighbours share a class, which classes mix, and which
-dimensions are used at all.
-"""
+"""How is a latent space ordered? Neighbours, clusters, mixed classes, active units, factors."""
 
 import numpy as np
 import torch
@@ -10,56 +8,57 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from torch import Tensor
 
+from labkit.metrics.checks import check_counts
+
 
 def knn_predictions(mu: Tensor, labels: Tensor, k: int = 15, folds: int = 5) -> Tensor:
-    """What the `k` nearest codes of other images say of each code: int64 (N,), of codes (N, J) and
-    labels (N,).
+    """The majority label of the `k` nearest codes of other images, int64 (N,), by cross-validation.
 
-    Cross-validated: neighbours come from the other folds, so no code votes for itself. Raises
-    ValueError if a class has fewer images than folds.
+    mu: codes (N, J); labels: (N,). Neighbours come from the other folds, so that no code votes for
+    itself. Raises ValueError if a class has fewer images than folds.
     """
-    counts = torch.bincount(labels)
-    if counts[counts > 0].min() < folds:
+    check_counts(k=k, folds=folds)
+    rarest = labels.unique(return_counts=True)[1].min().item()
+    if rarest < folds:
         raise ValueError(
-            f"each class needs {folds} codes or more, one a fold; the rarest has {counts[counts > 0].min()}: pass more images"
+            f"each class needs {folds} codes or more, one per fold; the rarest has {rarest}: "
+            "pass more images"
         )
-    parts = StratifiedKFold(folds, shuffle=True, random_state=0)
-    smallest = len(mu) - -(-len(mu) // folds)
-    guess = cross_val_predict(
-        KNeighborsClassifier(min(k, smallest)), mu.numpy(), labels.numpy(), cv=parts
-    )
-    return torch.from_numpy(guess)
+    nearest = KNeighborsClassifier(min(k, _smallest_training_set(mu, folds)))
+    split = StratifiedKFold(folds, shuffle=True, random_state=0)
+    return torch.from_numpy(cross_val_predict(nearest, mu.numpy(), labels.numpy(), cv=split))
 
 
 def knn_accuracy(mu: Tensor, labels: Tensor, k: int = 15) -> float:
-    """Share of codes (N, J) whose class is the majority among their `k` nearest, in [0, 1];
-    guessing gives the share of a class.
-    """
+    """Share of codes (N, J) whose label (N,) is that of most of their `k` nearest, in [0, 1]."""
     return (knn_predictions(mu, labels, k) == labels).double().mean().item()
 
 
 def silhouette(mu: Tensor, labels: Tensor, n: int = 2000) -> float:
-    """Mean silhouette (Rousseeuw 1987) of the first `n` codes (N, J): 1: tight and far apart, 0:
-    touching, below 0: mixed.
+    """Mean silhouette (Rousseeuw 1987) of `n` random codes of mu (N, J), all if there are fewer.
+
+    1: tight clusters that are far apart; 0: clusters that touch; below 0: mixed classes.
     """
-    return float(silhouette_score(mu[:n].numpy(), labels[:n].numpy()))
+    check_counts(n=n)
+    sample = dict(sample_size=min(n, len(mu)), random_state=0)
+    return float(silhouette_score(mu.numpy(), labels.numpy(), **sample))
 
 
 def confusion(labels: Tensor, predictions: Tensor, classes: int = 10) -> np.ndarray:
-    """Row i, column j: share of class i that was taken for j, (classes, classes); a row sums to 1,
-    or to 0 for a class without images.
+    """Share of class i (row) that was predicted as j (column), (classes, classes).
+
+    A row sums to 1, or to 0 for a class without images.
     """
-    return np.nan_to_num(
-        confusion_matrix(
-            labels.numpy(), predictions.numpy(), labels=range(classes), normalize="true"
-        )
-    )
+    pair = labels.numpy(), predictions.numpy()
+    return confusion_matrix(*pair, labels=range(classes), normalize="true")
 
 
 def mixed_pairs(shares: np.ndarray, count: int = 5) -> list[tuple[int, int, float]]:
-    """The `count` pairs of classes most taken for each other in `confusion`: (i, j, mean share of
-    the two directions), worst first.
+    """The `count` pairs of classes that `confusion` shows most mixed: (i, j, share), worst first.
+
+    The share is the mean of both directions.
     """
+    check_counts(count=count)
     both = (shares + shares.T) / 2
     i, j = np.triu_indices(len(both), k=1)
     order = np.argsort(-both[i, j], kind="stable")[:count]
@@ -67,34 +66,42 @@ def mixed_pairs(shares: np.ndarray, count: int = 5) -> list[tuple[int, int, floa
 
 
 def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
-    """Which dimensions vary with the image: Var_x(E[z_j|x]) > 0.01, bool (J,), of μ (N, J) (Burda
-    et al. 2016, section 5.2).
+    """Which dimensions of μ (N, J) vary with the image, Var_x(E[z_j|x]) > threshold: bool (J,).
 
-    A dimension that does not has collapsed to the prior: q(z_j|x) = N(0, 1) for every image, and it
-    says nothing about it.
+    The others have collapsed to the prior and carry no information (Burda et al. 2016, sec. 5.2).
     """
     return mu.var(0) > threshold
 
 
 def factor_r2(mu: Tensor, factor: Tensor, k: int = 15, folds: int = 5) -> float:
-    """R², the share of the variance of a factor (N,) that the `k` nearest codes (N, J) predict: 1
-    all, 0 nothing. Cross-validated.
+    """Share of a factor's variance (R²) that the `k` nearest codes predict, in [0, 1].
+
+    mu: codes (N, J); factor: (N,). Cross-validated; a prediction worse than the mean counts as 0.
+    Raises ValueError for a constant factor, which has no variance to predict.
     """
-    nearest = KNeighborsRegressor(min(k, len(mu) - -(-len(mu) // folds)))
-    guess = cross_val_predict(
-        nearest, mu.numpy(), factor.numpy(), cv=KFold(folds, shuffle=True, random_state=0)
-    )
+    check_counts(k=k, folds=folds)
+    if not factor.double().var() > 0:  # written so that NaN fails too
+        raise ValueError("the factor is constant or not finite, so it has no variance to predict")
+    nearest = KNeighborsRegressor(min(k, _smallest_training_set(mu, folds)))
+    split = KFold(folds, shuffle=True, random_state=0)
+    guess = cross_val_predict(nearest, mu.numpy(), factor.numpy(), cv=split)
     return max(0.0, float(r2_score(factor.numpy(), guess)))
 
 
 def rank_correlations(mu: Tensor, factor: Tensor, labels: Tensor) -> list[float]:
-    """Spearman's ρ of each dimension of the codes (N, J) with a factor (N,), within each class and
-    averaged over the classes: (J,).
+    """Spearman's ρ of each dimension of codes (N, J) with a factor (N,), averaged over classes.
 
-    Within, for otherwise a dimension that tells ones from zeros would seem to know the width.
+    It is computed within each class, because classes differ in the factor: across them, a dimension
+    that only separates ones from zeros would correlate with the width. Returns J numbers; NaN where
+    the dimension or the factor is constant within a class.
     """
     members = [labels == label for label in labels.unique()]
     return [
         float(np.mean([spearmanr(mu[m, j].numpy(), factor[m].numpy()).statistic for m in members]))
         for j in range(mu.shape[1])
     ]
+
+
+def _smallest_training_set(mu: Tensor, folds: int) -> int:
+    """Codes outside of the largest fold: no more neighbours than these can be asked for."""
+    return len(mu) - -(-len(mu) // folds)

@@ -1,56 +1,41 @@
-"""Is it new, or a copy? Nearest training images of samples against those of test images, which
-cannot be copies.
+"""Are generated images copies of training images? Test images, which are not, are the comparison.
 
-Pitfalls. A distance in pixels sees copies, not near copies that are shifted by a pixel. Blurred
-images are closer to everything than sharp ones, so a blurred model seems to memorise: compare its
-share of "closer" with that of "copies", and look at the pairs. A model that has collapsed on images
-that are no copies shows nothing here.
+Pitfalls. A distance in pixels misses copies that are shifted by a pixel. Blurred images are closer
+to all others than sharp ones, so that a blurred model seems to memorise: look at "copies" as well
+as "closer", and at the pairs themselves. A model that generates few different images which are not
+in the training set has not memorised, and passes.
 """
 
-import torch
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 
 def memorisation(generated: Tensor, held_out: Tensor, quantile: float = 0.01) -> dict[str, float]:
-    """Compare distances to the nearest training image of generated (N,) and of test images (M,), as
-    `pixels.nearest(…)[0]` gives them.
+    """Compare distances to the nearest training image of generated (N,) and of test images (M,).
 
-    median, median_test: of the two; closer: how probable it is that a generated image is closer to
-    the training set than a test image is (Mann–Whitney's U / NM, as Meehan et al. 2020,
-    arXiv:2004.05675): ½ for new images, 1 for copies;
-    copies: share of generated images that are closer than all but `quantile` of the test images
-    are: about `quantile` for new images. Raises ValueError for distances that are not finite
-    vectors, or too few test images for the quantile.
+    The distances are those of `pixels.nearest(images, train)[0]`. median, median_test: of each;
+    closer: the probability that a generated image is closer to the training set than a test image
+    is, ½ for new images and 1 for copies (Mann–Whitney's U / NM; Meehan et al. 2020,
+    arXiv:2004.05675); copies: share of generated images that are closer than the given quantile of
+    the test images, about `quantile` for new images. Raises ValueError for distances that are
+    negative or not finite, and for too few test images for the quantile.
     """
-    for name, distances in (("generated", generated), ("test", held_out)):
-        if (
-            distances.ndim != 1
-            or not len(distances)
-            or not distances.isfinite().all()
-            or (distances < 0).any()
-        ):
+    for name, d in (("generated", generated), ("test", held_out)):
+        if d.ndim != 1 or not len(d) or not d.isfinite().all() or (d < 0).any():
             raise ValueError(
                 f"expected the distances of {name} images as (N,), finite and not negative, got "
-                f"{tuple(distances.shape)}; pass pixels.nearest(images, train)[0]"
+                f"{tuple(d.shape)}; pass pixels.nearest(images, train)[0]"
             )
-    if len(held_out) * quantile < 1:
+    if not 0 < quantile < 1 or len(held_out) * quantile < 1:
         raise ValueError(
-            f"{len(held_out)} test images have no {quantile:.0%} quantile; pass {round(1 / quantile)} or more"
+            f"{len(held_out)} test images have no {quantile:.0%} quantile; pass more of them, or "
+            f"a quantile from {1 / len(held_out):.2g} to 1"
         )
-    ordered = held_out.double().sort().values
-    generated = generated.double()
-    # ties count half
-    above = (
-        len(ordered)
-        - (
-            torch.searchsorted(ordered, generated)
-            + torch.searchsorted(ordered, generated, right=True)
-        )
-        / 2
-    )
+    generated, held_out = generated.double(), held_out.double()
+    u = mannwhitneyu(held_out, generated, method="asymptotic").statistic  # pairs, ties count half
     return {
         "median": generated.median().item(),
-        "median_test": ordered.median().item(),
-        "closer": (above / len(ordered)).mean().item(),
-        "copies": (generated < ordered.quantile(quantile)).double().mean().item(),
+        "median_test": held_out.median().item(),
+        "closer": float(u) / (len(generated) * len(held_out)),
+        "copies": (generated < held_out.quantile(quantile)).double().mean().item(),
     }

@@ -1,15 +1,14 @@
-"""Is the way between two codes smooth? Perceptual path length (Karras et al. 2019,
-arXiv:1812.04948, section 4.1), seen by a frozen classifier.
+"""How smoothly do images change along a path between two codes? Perceptual path length.
 
     l_Z = E[ ‖f(G(path(a, b; t + ε))) − f(G(path(a, b; t)))‖² / ε² ],   a, b ~ N(0, I), t ~ U(0, 1)
 
-f are the classifier's features where the paper has LPIPS, so the numbers cannot be compared with
-published ones.
+(Karras et al. 2019, arXiv:1812.04948, section 4.1.) f are the features of the kit's classifier
+instead of LPIPS, so the numbers cannot be compared with published ones.
 
-Pitfalls. A model that draws one image only has a length of 0: read it beside recall or coverage.
-Images must not be rounded to 256 greys: steps of ε would vanish. The lengths have a heavy tail, so
-take many pairs. Great circles suit codes of many dimensions, which all have about one length; with
-2 dimensions take `way=lerp`.
+Pitfalls. A model that always draws the same image has length 0: report recall or coverage, too.
+Images must not be rounded to 256 levels, because steps of ε would vanish. The lengths have a heavy
+tail, so many pairs are needed. `slerp` suits codes of many dimensions, whose lengths are all about
+the same; in 2 dimensions use `lerp`.
 """
 
 from collections.abc import Callable
@@ -32,35 +31,31 @@ def perceptual_path_length(
     seed: int = 0,
     batch_size: int = 500,
 ) -> tuple[float, float]:
-    """Mean of n squared speeds, and its standard error, in squared units of the features per unit
-    of t.
+    """Mean of n squared speeds and its standard error, in squared feature units per unit of t.
 
-    draw: codes (N, Z) → float images in [0, 1] (N, C, H, W), one code's image independent of the
-    others (eval mode); features: images → (N, D); way: `latent.slerp` or `latent.lerp`. epsilon:
-    the paper's 1e-4 is close to the rounding of float32; 1e-3 measures the same. Raises ValueError
-    for rounded images, for values outside of [0, 1], and for lengths that are not finite.
+    draw: codes (N, Z) → float images in [0, 1] (N, C, H, W), in eval mode, so that the image of a
+    code does not depend on the batch; features: images → (N, D); way: `latent.slerp` or
+    `latent.lerp`. epsilon: the paper's 1e-4 is close to the rounding of float32; 1e-3 measures the
+    same. Raises ValueError for uint8 images, values outside of [0, 1], and lengths that are not
+    finite.
     """
+    if n < 2 or not 0 < epsilon < 1:
+        raise ValueError(f"n is 2 or more and epsilon in (0, 1), got n = {n}, epsilon = {epsilon}")
     generator = torch.Generator().manual_seed(seed)
-    a, b = (torch.randn(n, latent_dim, generator=generator) for _ in "ab")
-    t = torch.rand(n, 1, generator=generator, dtype=torch.float64) * (1 - epsilon) + torch.tensor(
-        [0, epsilon], dtype=torch.float64
-    )
-    codes = torch.cat(
-        [way(a[k].double(), b[k].double(), t[k]) for k in range(n)]
-    ).float()  # (2n, Z), pairs in a row
+    a, b = (torch.randn(n, latent_dim, generator=generator).double() for _ in "ab")
+    t = torch.rand(n, 1, generator=generator, dtype=torch.float64) * (1 - epsilon)
+    t = torch.cat([t, t + epsilon], dim=1)  # (n, 2)
+    codes = torch.cat([way(a[k], b[k], t[k]) for k in range(n)]).float()  # (2n, Z), pairs in a row
     found = []
     for part in codes.split(2 * batch_size):
         images = draw(part)
         check_images(images)
         if not images.is_floating_point():
-            raise ValueError(
-                "uint8 images do not show steps this small; draw float images in [0, 1]"
-            )
+            raise ValueError("uint8 images do not show steps this small; draw floats in [0, 1]")
         found.append(features(images).double())
     steps = torch.cat(found).unflatten(0, (n, 2)).diff(dim=1)[:, 0]  # (n, D)
     lengths = steps.square().sum(1) / epsilon**2
-    if not lengths.isfinite().all():
-        raise ValueError(
-            f"{int((~lengths.isfinite()).sum())} of {n} path lengths are not finite; look at what the model draws"
-        )
+    bad = int((~lengths.isfinite()).sum())
+    if bad:
+        raise ValueError(f"{bad} of {n} path lengths are not finite; look at the drawn images")
     return lengths.mean().item(), (lengths.std() / n**0.5).item()

@@ -1,9 +1,9 @@
-"""Is it sharp? Two measures of fine detail, to be read as ratios to those of real images.
+"""Are images sharp? Two measures of fine detail, to be read as ratios to those of real images.
 
-Pitfalls. Noise is detail: the ratio should be near 1, and above 1 it speaks of speckles, not of
-beauty. Neither looks at what is drawn. The Laplacian also falls with contrast; the share of high
-frequencies does not, so together they tell pale from blurred. The Fourier transform takes an image
-to repeat: where opposite edges differ (photographs) the jump counts as detail, in real images too.
+Pitfalls. Noise counts as detail: the ratio should be near 1, and a ratio above 1 means noise.
+Neither measure knows what is depicted. The variance of the Laplacian also falls with contrast; the
+share of high frequencies does not, so that the two together tell low contrast from blur. The
+Fourier transform treats an image as periodic: a difference between opposite edges counts as detail.
 """
 
 import torch
@@ -11,24 +11,22 @@ from torch import Tensor
 
 from labkit.metrics.checks import check_images, unit_range
 
-CUT = 0.25  # cycles a pixel: half of the finest frequency that a grid can show
+CUT = 0.25  # cycles per pixel: half of the highest frequency that a grid can show
 
 
 @torch.inference_mode()
 def sharpness(images: Tensor, batch_size: int = 2000) -> dict[str, float]:
-    """Of images (N, C, H, W), uint8 or float in [0, 1], each at least 3×3:
+    """Variance of the Laplacian and share of high frequencies of images (N, C, H, W).
 
-    laplacian: variance over the pixels of x(left) + x(right) + x(above) + x(below) − 4x, mean over
-    images (Pech-Pacheco et al. 2000);
-    high_frequency: share in [0, 1] of their energy (squares, the mean of each image taken off) at
-    frequencies above ¼ cycle a pixel. Raises ValueError for other shapes, types or ranges.
+    images: uint8 or float in [0, 1], each at least 3×3. laplacian: variance over the pixels of
+    x(left) + x(right) + x(above) + x(below) − 4x, averaged over images (Pech-Pacheco et al. 2000).
+    high_frequency: share of the energy (squared amplitudes, without each image's mean) at
+    frequencies above ¼ cycle per pixel, in [0, 1]. Raises ValueError for other images.
     """
     check_images(images)
     height, width = images.shape[-2:]
     if not len(images) or min(height, width) < 3:
-        raise ValueError(
-            f"expected one image or more, each 3×3 or larger, got {tuple(images.shape)}"
-        )
+        raise ValueError(f"expected one image or more of at least 3×3, got {tuple(images.shape)}")
     fy, fx = torch.fft.fftfreq(height), torch.fft.fftfreq(width)
     high = (fy[:, None].square() + fx.square()).sqrt() > CUT  # (H, W)
     laplacian, energy, fine = 0.0, 0.0, 0.0
@@ -39,30 +37,23 @@ def sharpness(images: Tensor, batch_size: int = 2000) -> dict[str, float]:
         power[:, :, 0, 0] = 0  # the mean
         energy += power.sum().item()
         fine += power[:, :, high].sum().item()
-    return {
-        "laplacian": laplacian / len(images),
-        "high_frequency": fine / energy if energy > 1e-9 * images[0].numel() * len(images) else 0.0,
-    }
+    flat = energy <= 1e-9 * images.numel()  # nothing but rounding
+    return {"laplacian": laplacian / len(images), "high_frequency": 0.0 if flat else fine / energy}
 
 
 def sharpness_ratio(images: Tensor, real: Tensor) -> dict[str, float]:
-    """`sharpness` of images over that of real ones: 1: as sharp, below: blurred, above: noisy.
-    Raises ValueError for flat real ones.
+    """`sharpness` of images over that of real ones: below 1 blurred, above 1 noisy.
+
+    Raises ValueError if the real images are flat.
     """
     ours, theirs = sharpness(images), sharpness(real)
     if not all(theirs.values()):
-        raise ValueError(
-            "the real images are flat, so nothing can be sharper or less sharp than they; pass images that show something"
-        )
+        raise ValueError("the real images are flat, so that no ratio is defined; pass other images")
     return {name: value / theirs[name] for name, value in ours.items()}
 
 
 def _laplacian(x: Tensor) -> Tensor:
     """The discrete Laplacian of images (N, C, H, W) at their inner pixels, (N, C, H − 2, W − 2)."""
-    return (
-        x[..., 1:-1, :-2]
-        + x[..., 1:-1, 2:]
-        + x[..., :-2, 1:-1]
-        + x[..., 2:, 1:-1]
-        - 4 * x[..., 1:-1, 1:-1]
-    )
+    horizontal = x[..., 1:-1, :-2] + x[..., 1:-1, 2:]
+    vertical = x[..., :-2, 1:-1] + x[..., 2:, 1:-1]
+    return horizontal + vertical - 4 * x[..., 1:-1, 1:-1]
