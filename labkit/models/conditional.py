@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.models.gan import Discriminator, Generator, initialise
-from labkit.models.vae import ELBO, dense, kl_divergence, leaky, reconstruction_loss, reparameterize
+from labkit.models.vae import VAETerms, dense, kl_divergence, leaky, reconstruction_loss, reparameterize
 
 GAIN = 10.0  # of the label where a VAE takes it in; with 1 its decoder first learns to read the class from z, and long ignores y
 
@@ -159,11 +159,11 @@ class ConditionalVAE(nn.Module):
         """Images in [0, 1] (N, 1, 28, 28): the mean of p_θ(x|z, y)."""
         return self.logits(z, y).sigmoid()
 
-    def forward(self, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> ELBO:
+    def forward(self, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> VAETerms:
         """The terms of −ELBO of x given y, with one draw of z an image."""
         mu, log_var = self.encode(x, y)
         z = reparameterize(mu, log_var, generator)
-        return ELBO(reconstruction_loss(self.logits(z, y), x), kl_divergence(mu, log_var), mu)
+        return VAETerms(reconstruction_loss(self.logits(z, y), x), kl_divergence(mu, log_var), mu)
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class ELBO(NamedTuple):
+class VAETerms(NamedTuple):
     """The two terms of −ELBO in nats an image, (N,) each, and the means μ (N, J) of q_φ(z|x) on the
     way to them.
     """
@@ -29,7 +29,7 @@ class ELBO(NamedTuple):
     mu: Tensor
 
     @property
-    def negative(self) -> Tensor:
+    def negative_elbo(self) -> Tensor:
         """−ELBO, (N,): what training minimises and an upper bound of −log p_θ(x)."""
         return self.reconstruction + self.kl
 
@@ -103,11 +103,11 @@ class VAE(nn.Module):
         """Images in [0, 1] (N, 1, 28, 28): the mean of p_θ(x|z) for z (N, J)."""
         return self.decoder(z).float().sigmoid()
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> ELBO:
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> VAETerms:
         """The terms of −ELBO of x (N, 1, 28, 28), with one draw of z an image."""
         mu, log_var = self.encode(x)
         z = reparameterize(mu, log_var, generator)
-        return ELBO(reconstruction_loss(self.decoder(z).float(), x), kl_divergence(mu, log_var), mu)
+        return VAETerms(reconstruction_loss(self.decoder(z).float(), x), kl_divergence(mu, log_var), mu)
 
 
 class GaussianVAE(VAE):
@@ -122,10 +122,10 @@ class GaussianVAE(VAE):
         super().__init__(encoder, decoder, latent_dim)
         self.log_sigma = nn.Parameter(torch.tensor(-1.0))
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> ELBO:
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> VAETerms:
         mu, log_var = self.encode(x)
         z = reparameterize(mu, log_var, generator)
-        return ELBO(
+        return VAETerms(
             gaussian_loss(self.decode(z), x, self.log_sigma), kl_divergence(mu, log_var), mu
         )
 

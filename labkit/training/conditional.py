@@ -210,7 +210,7 @@ def train_cvae(
         optimizer.param_groups[0]["lr"] = learning_rate(step, loop.steps, lr)
         with autocast(device):
             terms = vae(images[batch].to(device).float() / 255, labels[batch].to(device), noise)
-        loss = terms.negative.mean()
+        loss = terms.negative_elbo.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

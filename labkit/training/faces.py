@@ -313,7 +313,7 @@ def measure(model: str, network: nn.Module, test: Tensor) -> dict[str, float]:
     if model == "vae":
         scores = evaluate(network, test)
         return {
-            "test_negative_elbo": scores.negative.mean().item(),
+            "test_negative_elbo": scores.negative_elbo.mean().item(),
             "test_kl": scores.kl.mean().item(),
         }
     return {"test_mse": mean_squared_error(network, test)}

@@ -28,6 +28,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from labkit.files import replacing
+from labkit.fingerprint import fingerprint
 
 
 def batch_of(step: int, n: int, batch_size: int, seed: int) -> Tensor:
@@ -52,8 +53,8 @@ class Loop:
         result as an uninterrupted one.
     checkpoint: file for that state; written every `save_every` seconds and at an interrupt, removed
     at the end. None: no resume.
-    settings: plain values that must agree for a checkpoint to be taken up again; one of other
-    settings is set aside with a word.
+    facts: what else shapes the run, as `fingerprint` takes it; a checkpoint of other facts is set
+    aside with a word.
     show: draw the progress bar (text, on stdout, so that saved notebooks stay readable).
 
     A first Ctrl-C (or Jupyter's stop button) lets the current step finish, saves, and raises
@@ -67,7 +68,7 @@ class Loop:
         steps: int,
         state: dict[str, Any],
         checkpoint: str | os.PathLike | None = None,
-        settings: dict | None = None,
+        facts: Any = (),
         desc: str = "",
         show: bool = True,
         save_every: float = 30.0,
@@ -82,7 +83,7 @@ class Loop:
             save_every,
         )
         self.checkpoint = Path(checkpoint) if checkpoint else None
-        self.settings = {"steps": steps, **(settings or {})}
+        self.settings = fingerprint(steps, facts)
         self.history: list[dict[str, Any]] = []
         self.snapshots: dict[int, Any] = {}
         self.stopped: str | None = None

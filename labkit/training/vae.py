@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from labkit import weights
 from labkit.data.images import load
-from labkit.models.vae import ELBO, VAE, conv_vae, gaussian_vae, linear_vae
+from labkit.models.vae import VAETerms, VAE, conv_vae, gaussian_vae, linear_vae
 from labkit.profile import autocast
 from labkit.training.loop import Loop, batch_of
 
@@ -67,7 +67,7 @@ def learning_rate(step: int, steps: int, lr: float) -> float:
 
 
 @torch.inference_mode()
-def evaluate(vae: VAE, images: Tensor, seed: int = 0, batch_size: int = 1000) -> ELBO:
+def evaluate(vae: VAE, images: Tensor, seed: int = 0, batch_size: int = 1000) -> VAETerms:
     """The terms of −ELBO of uint8 images (N, 1, 28, 28) in nats, (N,) each, with one draw of z an
     image, and μ (N, J); on the CPU.
     """
@@ -79,7 +79,7 @@ def evaluate(vae: VAE, images: Tensor, seed: int = 0, batch_size: int = 1000) ->
     vae.eval()
     parts = [vae(batch.to(device).float() / 255, noise) for batch in images.split(batch_size)]
     vae.train(was_training)
-    return ELBO(*(torch.cat(term).cpu() for term in zip(*parts, strict=True)))
+    return VAETerms(*(torch.cat(term).cpu() for term in zip(*parts, strict=True)))
 
 
 def train_vae(
@@ -131,7 +131,7 @@ def train_vae(
         x = images[batch_of(step, len(images), batch_size, seed).to(device)].float() / 255
         optimizer.param_groups[0]["lr"] = learning_rate(step, loop.steps, lr)
         with autocast(device):
-            loss = vae(x, noise).negative.mean()  # −ELBO, averaged over the batch
+            loss = vae(x, noise).negative_elbo.mean()  # −ELBO, averaged over the batch
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -143,8 +143,8 @@ def train_vae(
             means = {name: getattr(scores, name).mean().item() for name in ("reconstruction", "kl")}
             loop.log(
                 epoch=epoch + 1,
-                train=train.negative.mean().item(),
-                test=scores.negative.mean().item(),
+                train=train.negative_elbo.mean().item(),
+                test=scores.negative_elbo.mean().item(),
                 **means,
             )
             kept = (
@@ -221,7 +221,7 @@ def make_vae(name: str, seed: int = 0, epochs: int = 30) -> dict[str, float]:
     ).model
     rounded = copy.deepcopy(vae).half()
     vae.load_state_dict(rounded.state_dict())
-    measured = {"test_negative_elbo": evaluate(vae, images.test).negative.mean().item()}
+    measured = {"test_negative_elbo": evaluate(vae, images.test).negative_elbo.mean().item()}
     command = f"python -m labkit weights vae_{name}"
     weights.save(
         f"vae_{name}",

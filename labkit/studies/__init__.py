@@ -1,0 +1,1 @@
+"""The evidence, one file a study: a frozen dataclass of settings and run(settings) → results."""
