@@ -104,7 +104,7 @@ def train_symbol_classifier(
     labels = torch.arange(len(arithmetic.SYMBOLS)).repeat(-(-images // len(arithmetic.SYMBOLS)))[
         :images
     ]
-    pictures = arithmetic.draw(labels[:, None], bank, generator)[:, 0]
+    pictures = arithmetic.handwrite(labels[:, None], bank, generator)[:, 0]
     blanks = (labels == arithmetic.BLANK).nonzero()[::2, 0]
     strength = 12 * torch.rand(len(blanks), 1, 1, 1, generator=generator)
     pictures[blanks] = (

@@ -141,10 +141,10 @@ def _begin(
     lacking = [name for name in frozen if name not in taken]
     if lacking:
         raise ValueError(
-            f"{variant} does not train {lacking[0]}; give start=, weights that have it"
+            f"{variant} does not train {lacking[0]}: give start=, weights that hold it"
         )
-    if start and not taken:
-        raise ValueError(f"start has no part in common with {variant}; give a model like it")
+    if start and len(taken) < len(start) / 2:
+        raise ValueError(f"start has little in common with {variant}: give a model like it")
     network.load_state_dict({**ours, **taken})
     return network
 
