@@ -81,7 +81,7 @@ def new_symbol_classifier(
     generator = torch.Generator().manual_seed(settings.seed)
     classes = len(arithmetic.SYMBOLS)
     labels = torch.arange(classes).repeat(-(-images // classes))[:images]
-    pictures = arithmetic.draw(labels[:, None], bank, generator)[:, 0]
+    pictures = arithmetic.handwrite(labels[:, None], bank, generator)[:, 0]
     blanks = (labels == arithmetic.BLANK).nonzero()[::2, 0]
     strength = 12 * torch.rand(len(blanks), 1, 1, 1, generator=generator)
     haze = smooth_noise(len(blanks), 1, pictures.shape[-1], 4, generator).abs()

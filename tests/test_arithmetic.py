@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from labkit.data import synthetic
 from labkit.data.arithmetic import (
@@ -15,14 +16,14 @@ from labkit.data.arithmetic import (
     Queries,
     all_queries,
     decode,
-    draw,
     glyphs,
-    is_held_out,
+    handwrite,
+    held_out,
     parse,
     sample,
-    split,
 )
 from labkit.data.images import DIGITS, STAND_IN, ImageSet
+from labkit.data.splits import SPLITS, is_held_out
 from labkit.data.synthetic.operators import HANDS, STYLES, operators
 from labkit.data.synthetic.standin import CHUNK
 
@@ -104,54 +105,46 @@ def family(queries, index):
     )
 
 
-@pytest.mark.parametrize(("by", "held_out"), [("pair", 0.2), ("operand", range(40, 50))])
-def test_a_split_has_everything_and_shares_no_pair(queries, by, held_out):
-    train, test = split(queries, held_out, by=by)
-    assert sorted(torch.cat([train, test]).tolist()) == list(range(len(queries)))
-    assert not family(queries, train) & family(queries, test)
-    if by == "pair":
-        assert len(test) / len(queries) == pytest.approx(0.2, abs=0.01)
-    else:
-        held, kept = queries[test], queries[train]
-        assert not torch.isin(torch.cat([kept.a, kept.b]), torch.arange(40, 50)).any()
-        assert (((held.a >= 40) & (held.a < 50)) | ((held.b >= 40) & (held.b < 50))).all()
+def test_the_split_has_a_fifth_of_all_and_shares_no_pair(queries):
+    out = held_out(queries)
+    assert not family(queries, ~out) & family(queries, out)
+    assert out.double().mean().item() == pytest.approx(0.2, abs=0.01)
 
 
-def test_the_leaky_split_leaks(queries):
-    train, test = split(queries, by="query")
-    known = family(queries, train)
-    pairs = [
-        frozenset(p) for p in zip(queries.a[test].tolist(), queries.b[test].tolist(), strict=True)
-    ]
-    assert sum(pair in known for pair in pairs) / len(pairs) > 0.9
+def test_other_groups_can_be_held_out_and_single_queries_leak(queries):
+    out = held_out(queries, keys=torch.arange(len(queries)))
+    known, test = family(queries, ~out), queries[out]
+    pairs = map(frozenset, zip(test.a.tolist(), test.b.tolist(), strict=True))
+    assert sum(pair in known for pair in pairs) / len(test) > 0.9
 
 
 def test_seeds_give_other_splits_and_the_global_generator_is_left_alone(queries):
     before = torch.get_rng_state()
-    assert torch.equal(split(queries, seed=1)[1], split(queries, seed=1)[1])
-    assert not torch.equal(split(queries, seed=1)[1], split(queries, seed=2)[1])
-    assert torch.equal(
-        sample(9, 4, "+", generator(4)).tokens(), sample(9, 4, "+", generator(4)).tokens()
-    )
-    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(held_out(queries, seed=1), held_out(queries, seed=1))
+    assert not torch.equal(held_out(queries, seed=1), held_out(queries, seed=2))
+    first, again = (sample(9, 4, "+", generator(4)).tokens() for _ in range(2))
+    assert torch.equal(first, again) and torch.equal(before, torch.get_rng_state())
 
 
-def test_samples_stay_in_their_split_whatever_the_order_and_the_sign():
-    for name in ("train", "held_out"):
-        q = sample(400, 4, "+-", generator(), name)
-        assert len(q) == 400 and (is_held_out(q) == (name == "held_out")).all()
-        assert torch.equal(is_held_out(q), is_held_out(Queries(q.b, q.a, -q.sign, 4)))
-    everything = (
-        sample(40_000, 4, "+", generator()),
-        sample(40_000, 4, "+", generator(), "held_out"),
-    )
-    assert not family(everything[0], slice(None)) & family(everything[1], slice(None))
-    free = Queries(
-        *torch.randint(10_000, (2, 100_000), generator=generator()),
-        torch.ones(100_000, dtype=torch.int64),
-        4,
-    )
-    assert is_held_out(free).double().mean().item() == pytest.approx(0.2, abs=0.01)
+@pytest.mark.parametrize("digits", [2, 4])
+def test_samples_stay_in_their_split_whatever_the_order_and_the_sign(digits):
+    sides = [sample(8000, digits, "+-", generator(), split) for split in ("train", "held_out")]
+    assert len(sides[0]) == len(sides[1]) == 8000
+    assert not family(sides[0], slice(None)) & family(sides[1], slice(None))
+    for queries in sides:
+        assert (queries.sign > 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_sample_holds_out_a_fifth_of_the_pairs_whatever_their_digits():
+    """One digit: all 55 pairs are seen. Four digits: shares of drawn train pairs say the same."""
+    train, out = (family(sample(5000, 1, "+", generator(), s), slice(None)) for s in SPLITS)
+    assert len(train | out) == 55 and not train & out and 3 <= len(out) <= 20
+    rows = F.pad(torch.randint(10_000, (100_000, 2), generator=generator()), (1, 0), value=4)
+    assert is_held_out(rows).double().mean().item() == pytest.approx(0.2, abs=0.01)
+    for column in (1, 2):
+        for last in range(10):
+            share = is_held_out(rows[rows[:, column] % 10 == last]).double().mean().item()
+            assert share == pytest.approx(0.2, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -198,12 +191,21 @@ def test_bad_requests_are_refused(queries, digits):
     for operators_ in ("", "*", "+*"):
         with pytest.raises(ValueError, match="operators must be"):
             all_queries(operators=operators_)
-    with pytest.raises(ValueError, match="pair"):
-        split(queries, by="luck")
-    with pytest.raises(ValueError, match="range"):
-        split(queries, 0.2, by="operand")
+    for share in (-0.5, 0.0, 1.0, 1.5, 1e-9):
+        with pytest.raises(ValueError, match="share must be between 0 and 1"):
+            held_out(queries, share)
     with pytest.raises(ValueError, match="held_out"):
         sample(3, 2, "+", generator(), "test")
+    for digits_ in (0, -1, 10):
+        with pytest.raises(ValueError, match="1 to 9 digits"):
+            sample(3, digits_, "+", generator())
+    for n in (0, -3):
+        with pytest.raises(ValueError, match="at least 1"):
+            sample(n, 2, "+", generator())
+    one = torch.tensor([1])
+    for a, b in ((100, 1), (1, 100), (-1, 1)):
+        with pytest.raises(ValueError, match="negative or has more than 2 digits"):
+            Queries(torch.tensor([a]), torch.tensor([b]), one)
     with pytest.raises(ValueError, match="train"):
         glyphs(digits, "both")
     few = ImageSet(
@@ -222,7 +224,7 @@ def test_bad_requests_are_refused(queries, digits):
 
 def test_pictures_are_of_the_symbols_asked_for(digits, queries):
     bank, tokens = glyphs(digits, "train"), queries[torch.arange(0, 20_000, 41)].tokens()
-    pictures = draw(tokens, bank, generator())
+    pictures = handwrite(tokens, bank, generator())
     assert (
         set(tokens[:, 2].tolist()) == {10, 11}
         and pictures.shape == (len(tokens), 5, 1, 28, 28)
@@ -243,7 +245,7 @@ def test_pictures_are_of_the_symbols_asked_for(digits, queries):
 
 def test_every_picture_of_a_symbol_is_drawn_and_the_halves_share_none_but_the_blank(digits):
     train, test = glyphs(digits, "train", 40), glyphs(digits, "test", 40)
-    seen = draw(torch.full((4000, 1), 7), train, generator()).flatten(1).unique(dim=0)
+    seen = handwrite(torch.full((4000, 1), 7), train, generator()).flatten(1).unique(dim=0)
     assert len(seen) == train.count[7]
     both = set(map(bytes, train.images.flatten(1).numpy())) & set(
         map(bytes, test.images.flatten(1).numpy())
@@ -253,8 +255,10 @@ def test_every_picture_of_a_symbol_is_drawn_and_the_halves_share_none_but_the_bl
 
 def test_the_same_generator_draws_the_same_pictures(digits):
     bank, tokens = glyphs(digits, "test"), parse("14+26").tokens()
-    assert torch.equal(draw(tokens, bank, generator(3)), draw(tokens, bank, generator(3)))
-    assert not torch.equal(draw(tokens, bank, generator(3)), draw(tokens, bank, generator(4)))
+    assert torch.equal(handwrite(tokens, bank, generator(3)), handwrite(tokens, bank, generator(3)))
+    assert not torch.equal(
+        handwrite(tokens, bank, generator(3)), handwrite(tokens, bank, generator(4))
+    )
 
 
 def test_operators_look_like_what_they_are():

@@ -102,7 +102,7 @@ def test_a_conditional_vae_has_the_bound_of_a_vae():
     normal = torch.distributions.Normal(mu, (0.5 * log_var).exp())
     kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1)
     assert torch.allclose(terms.kl, kl, rtol=1e-4) and (terms.reconstruction > 0).all()
-    assert torch.allclose(terms.negative, terms.reconstruction + terms.kl) and torch.equal(
+    assert torch.allclose(terms.negative_elbo, terms.reconstruction + terms.kl) and torch.equal(
         terms.mu, mu
     )
     assert not torch.allclose(mu, vae.encode(x, 9 - Y)[0])

@@ -7,7 +7,7 @@ import torch
 
 from labkit import weights
 from labkit.data import synthetic
-from labkit.data.arithmetic import BLANK, SYMBOLS, all_queries, draw, glyphs
+from labkit.data.arithmetic import BLANK, SYMBOLS, all_queries, glyphs, handwrite
 from labkit.data.images import DIGITS, STAND_IN, ImageSet
 from labkit.metrics.answers import ceiling
 from labkit.models.classifier import Classifier
@@ -59,7 +59,7 @@ def test_it_is_frozen(classifier):
 def test_its_ceiling_is_what_it_reads_of_whole_queries(classifier, digits):
     bank, tokens = glyphs(digits, "test"), all_queries().tokens()[::21]
     read = (
-        predict(classifier, draw(tokens, bank, torch.Generator().manual_seed(0)).flatten(0, 1))
+        predict(classifier, handwrite(tokens, bank, torch.Generator().manual_seed(0)).flatten(0, 1))
         .argmax(1)
         .view(tokens.shape)
     )

@@ -115,7 +115,7 @@ def test_weights_begin_with_variance_one_over_fan_in_and_biases_at_zero():
 
 def test_forget_bias_opens_the_gate_and_chrono_spreads_memories_over_the_length():
     assert (LSTM(D, H, K, forget_bias=3).b_f == 3).all()
-    network = LSTM(D, 4000, K, forget_bias="chrono", max_length=50)
+    network = LSTM(D, 4000, K, chrono_length=50)
     spans = network.b_f.exp()  # u ~ U(1, 49)
     assert (
         1 <= spans.min() < 3
@@ -124,9 +124,8 @@ def test_forget_bias_opens_the_gate_and_chrono_spreads_memories_over_the_length(
     )
     assert torch.equal(network.b_i, -network.b_f)
     assert all(isinstance(p, torch.nn.Parameter) for p in network.parameters())
-    for wrong in ("open", None):
-        with pytest.raises(ValueError, match="chrono"):
-            LSTM(D, H, K, forget_bias=wrong)
+    with pytest.raises(ValueError, match="chrono_length"):
+        LSTM(D, H, K, chrono_length=1)
 
 
 def test_a_closed_input_gate_and_an_open_forget_gate_keep_the_cell(batch):

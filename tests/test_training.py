@@ -1,4 +1,3 @@
-import math
 import os
 import signal
 
@@ -6,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.training import Loop, sweep
+from labkit.training import Loop
 from labkit.training.loop import batch_of
-from labkit.training.palindrome import summary, train
 
 
 class Fit:
@@ -130,77 +128,6 @@ def test_stop_ends_after_the_step_and_stalled_sees_a_plateau():
 def test_no_steps_is_an_error():
     with pytest.raises(ValueError, match="at least 1"):
         Loop(0, {})
-
-
-SETTINGS = [dict(length=5, steps=6, log_every=3, seed=s, hidden_dim=8) for s in (0, 1, 2)]
-
-
-def test_a_sweep_gives_what_a_loop_would_in_processes_or_not():
-    expected = [train(**s)["history"] for s in SETTINGS]
-    assert [r["history"] for r in sweep(train, SETTINGS, workers=1)] == expected
-    assert [r["history"] for r in sweep(train, SETTINGS, workers=2)] == expected
-    assert expected[0] != expected[1]
-
-
-def test_a_sweep_that_fails_keeps_what_is_finished(tmp_path, capsys):
-    path = tmp_path / "sweep.partial"
-    broken = SETTINGS[:2] + [dict(SETTINGS[2], encoding="binary")]
-    with pytest.raises(ValueError, match="encoding must be .*binary"):
-        sweep(train, broken, path, workers=1)
-    assert len(torch.load(path, weights_only=True)["done"]) == 2
-    with pytest.raises(ValueError, match="encoding must be .*binary"):
-        sweep(train, broken, path, workers=1)
-    assert "2 runs were finished before" in capsys.readouterr().out
-    assert len(sweep(train, SETTINGS, path, workers=1)) == 3  # other settings: starts anew
-    assert not path.exists()
-
-
-def test_train_is_the_same_twice_leaves_the_global_generator_alone_and_stops_when_it_has_learned():
-    before = torch.get_rng_state()
-    first, second = (train(length=3, steps=40, log_every=10, hidden_dim=32) for _ in range(2))
-    assert torch.equal(before, torch.get_rng_state())
-    assert first["history"] == second["history"]
-    assert all(torch.equal(first["network"][k], second["network"][k]) for k in first["network"])
-    assert len(train(length=3, steps=40, log_every=10, hidden_dim=32, stop_at=0.0)["history"]) == 2
-
-
-def test_a_network_that_still_guesses_is_given_up_and_one_that_learns_is_not():
-    hopeless = train(length=50, steps=40, log_every=10, hidden_dim=8, give_up=20)["history"]
-    assert len(hopeless) == 2 and hopeless[-1]["held_out_accuracy"] < 0.15
-    assert (
-        len(train(length=3, steps=40, log_every=10, hidden_dim=32, lr=1e-2, give_up=20)["history"])
-        == 4
-    )
-
-
-def test_training_learns_held_out_palindromes():
-    history = train(length=5, steps=300, hidden_dim=64, log_every=50, stop_at=0.99, lr=3e-3)[
-        "history"
-    ]
-    assert history[-1]["held_out_accuracy"] >= 0.99
-
-
-def test_an_unknown_model_names_the_choices():
-    with pytest.raises(ValueError, match="LSTM"):
-        train(model="GRU", steps=1)
-
-
-def test_a_run_has_learned_at_the_first_of_two_good_scores_in_a_row_and_a_spike_is_none():
-    def run(*accuracies):
-        return {
-            "history": [
-                {"step": 10 * k, "held_out_accuracy": a} for k, a in enumerate(accuracies, 1)
-            ]
-        }
-
-    table = summary(
-        [{"seed": k} for k in range(3)],
-        [run(0.1, 0.999, 1.0), run(1.0, 0.6, 0.5), run(1.0, 0.6, 0.999, 0.999, 0.7)],
-    )
-    assert (
-        table.learned_at[0] == 20 and math.isnan(table.learned_at[1]) and table.learned_at[2] == 30
-    )
-    assert table.accuracy.tolist() == [1.0, 0.5, 0.7] and table.seed.tolist() == [0, 1, 2]
 
 
 def test_an_epoch_visits_each_image_once_in_an_order_of_its_own():

@@ -124,9 +124,9 @@ def test_shapes_and_ranges(build, latent_dim):
     images = vae.decode(mu)
     assert images.shape == (3, *SHAPE) and images.min() >= 0 and images.max() <= 1
     terms = vae(x)
-    assert terms.reconstruction.shape == terms.kl.shape == terms.negative.shape == (3,)
+    assert terms.reconstruction.shape == terms.kl.shape == terms.negative_elbo.shape == (3,)
     assert torch.equal(terms.mu, mu)
-    terms.negative.mean().backward()
+    terms.negative_elbo.mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in vae.parameters())
 
 
@@ -145,7 +145,7 @@ def test_the_bound_is_below_the_likelihood_found_by_brute_force(small):
         log_q = Normal(mu, (0.5 * log_var).exp()).log_prob(grid).sum(1)
         q = (log_q + 2 * math.log(0.1)).exp()
         elbo = (q * (log_likelihood + log_prior - log_q)).sum()  # E_q[log p(x, z) − log q(z|x)]
-        draws = vae(x.expand(20_000, *SHAPE), torch.Generator().manual_seed(0)).negative.mean()
+        draws = vae(x.expand(20_000, *SHAPE), torch.Generator().manual_seed(0)).negative_elbo.mean()
     assert q.sum().item() == pytest.approx(1, abs=1e-3)
     assert -draws.item() == pytest.approx(elbo.item(), abs=0.05)
     assert elbo < log_p
@@ -166,7 +166,7 @@ def test_means_and_decoded_images_do_not_depend_on_the_batches(small):
 def test_training_lowers_the_bound_and_keeps_what_it_was_asked_for(small):
     images, test = blobs(1000), blobs(100, seed=1)
     vae = small()
-    before = evaluate(vae, test).negative.mean()
+    before = evaluate(vae, test).negative_elbo.mean()
     run = train_vae(vae, images, test, epochs=6, batch_size=32, snapshots=(2, 6), show=False)
     assert [row["epoch"] for row in run.history] == [1, 2, 3, 4, 5, 6]
     assert run.history[-1]["test"] < 0.7 * before

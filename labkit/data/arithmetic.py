@@ -1,43 +1,52 @@
-"""Sums and differences as sequences of characters: "14+26" → " 40", " 3-12" → " -9"; as tokens, and
-as pictures of handwriting.
+"""Sums and differences as sequences of characters: "14+26" → " 40", " 3-12" → " -9".
 
 A query has two operands of up to d digits around its sign, 2d + 1 characters; its answer has d + 1.
-Both are padded with blanks on the left, so that units stand under units. The split goes by the
-unordered pair of operands: 14+26, 26+14, 14−26 and 26−14 are on one side.
+Both are padded with blanks on the left, so that units stand under units. They come as tokens,
+places in SYMBOLS, or as pictures of handwriting. Splits go by the unordered pair of operands:
+14+26, 26+14, 14−26 and 26−14 are on one side.
 
-    >>> queries = all_queries()                                   # 20,000 of them
-    >>> train, held_out = split(queries)                          # indices
-    >>> queries[train].tokens()                                   # int64 (N, 5), places in SYMBOLS
+    >>> queries = all_queries()                                    # 20,000 of them
+    >>> held_out = held_out(queries)                               # bool
+    >>> queries[~held_out].tokens()                                # int64 (N, 5)
     >>> bank = glyphs(images.load("mnist"), "train")
-    >>> draw(queries[train[:32]].tokens(), bank, generator)       # uint8 (32, 5, 1, 28, 28)
+    >>> handwrite(queries[:32].tokens(), bank, generator)          # uint8 (32, 5, 1, 28, 28)
 """
 
 import re
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from labkit.data import splits
 from labkit.data.images import ImageSet
-from labkit.data.synthetic.operators import operators
+from labkit.data.synthetic.operators import operators as draw_operators
 
 SYMBOLS = "0123456789+- "
 PLUS, MINUS, BLANK = 10, 11, 12  # their places in SYMBOLS
-HELD_OUT_IN_TEN = 2
 OPERATOR_SEEDS = {"train": 10, "test": 11}
-SIGNS = str.maketrans(
-    {"−": "-", "–": "-"}
-)  # what a phone's keyboard or a copied text may give for a minus
+MINUS_SIGNS = str.maketrans({"−": "-", "–": "-"})  # what a phone or a copied text may give
 
 
 @dataclass(frozen=True)
 class Queries:
-    """`a` ± `b`, int64 (N,) each, `sign` +1 or −1, operands of up to `digits` digits."""
+    """`a` ± `b`, int64 (N,) each, `sign` +1 or −1, operands of up to `digits` digits.
+
+    Raises ValueError for operands that have more digits or are negative.
+    """
 
     a: Tensor
     b: Tensor
     sign: Tensor
     digits: int = 2
+
+    def __post_init__(self):
+        if not 1 <= self.digits <= 9:
+            raise ValueError(f"operands have 1 to 9 digits, got {self.digits}")
+        operands = torch.cat([self.a, self.b])
+        if ((operands < 0) | (operands >= 10**self.digits)).any():
+            raise ValueError(f"an operand is negative or has more than {self.digits} digits")
 
     def __len__(self) -> int:
         return len(self.a)
@@ -52,32 +61,28 @@ class Queries:
 
     @property
     def pair(self) -> Tensor:
-        """A number for the unordered pair of operands, int64 (N,): the same for 14+26, 26+14, 14−26
-        and 26−14.
-        """
+        """A number for the unordered pair of operands, int64 (N,): one for 14+26 and 26−14."""
         return torch.minimum(self.a, self.b) * 10**self.digits + torch.maximum(self.a, self.b)
 
     def tokens(self) -> Tensor:
         """The queries as places in SYMBOLS, int64 (N, 2·digits + 1)."""
         operator = torch.where(self.sign > 0, PLUS, MINUS)[:, None]
-        return torch.cat([write(self.a, self.digits), operator, write(self.b, self.digits)], dim=1)
+        a, b = (encode(operand, self.digits) for operand in (self.a, self.b))
+        return torch.cat([a, operator, b], dim=1)
 
     def answers(self) -> Tensor:
-        """The answers as places in SYMBOLS, int64 (N, digits + 1), a minus directly before its
-        number.
-        """
-        return write(self.result, self.digits + 1)
+        """The answers as places in SYMBOLS, int64 (N, digits + 1)."""
+        return encode(self.result, self.digits + 1)
 
 
-def write(numbers: Tensor, width: int) -> Tensor:
-    """Whole numbers (N,) as tokens (N, width), right-aligned, a minus directly before the first
-    digit. They must fit.
+def encode(numbers: Tensor, width: int) -> Tensor:
+    """Whole numbers (N,) as tokens (N, width), right-aligned, a minus directly before its number.
+
+    The numbers must fit.
     """
     powers = 10 ** torch.arange(width - 1, -1, -1, device=numbers.device)
     shifted = numbers.abs()[:, None] // powers
-    leading = (shifted == 0) & (
-        powers > 1
-    )  # zeros before the number; the last place always has a digit
+    leading = (shifted == 0) & (powers > 1)  # the last place always has a digit
     before_first = leading & ~leading.roll(-1, dims=1)
     tokens = torch.where(leading, BLANK, shifted % 10)
     return torch.where(before_first & (numbers < 0)[:, None], MINUS, tokens)
@@ -89,45 +94,40 @@ def decode(tokens: Tensor) -> list[str]:
 
 
 def parse(text: str, digits: int = 2) -> Queries:
-    """The one query that `text` spells, spaces at will. Raises ValueError, saying what a query
-    looks like, for anything else.
+    """The one query that `text` spells; spaces do not matter.
+
+    Raises ValueError, saying what a query looks like, for anything else.
     """
-    compact = re.sub(r"\s", "", text).translate(SIGNS)
+    compact = re.sub(r"\s", "", text).translate(MINUS_SIGNS)
     match = re.fullmatch(r"([0-9]+)([+-])([0-9]+)", compact)
-    example = {2: '"14+26" or "3-17"'}.get(digits, f'"{"9" * digits}+{"1" * digits}"')
-    asked = f"type two whole numbers of 1 to {digits} digits with + or - between them, such as {example}"
-    if not compact:
-        raise ValueError(f"There is no query: {asked}.")
-    if stranger := next((c for c in compact if c not in SYMBOLS), None):
-        raise ValueError(f"{text!r} is no query, for it has {stranger!r}: {asked}.")
-    if not match:
-        fault = (
-            "a number is missing or there is a sign too many"
-            if re.search("[+-]", compact)
-            else "it has no + or -"
-        )
-        raise ValueError(f"{text!r} is no query, for {fault}: {asked}.")
-    a, operator, b = match.groups()
-    if max(len(a), len(b)) > digits:
-        raise ValueError(
-            f"{text!r} is no query here, for {max(a, b, key=len)} has {max(len(a), len(b))} digits: {asked}."
-        )
-    return Queries(
-        torch.tensor([int(a)]),
-        torch.tensor([int(b)]),
-        torch.tensor([1 if operator == "+" else -1]),
-        digits,
+    longest = max(map(len, re.findall("[0-9]+", compact)), default=0)
+    stranger = next((c for c in compact if c not in SYMBOLS), None)
+    if stranger:
+        fault = f"it has {stranger!r}"
+    elif not re.search("[+-]", compact):
+        fault = "it has no + or -"
+    elif not match:
+        fault = "a number is missing or there is a sign too many"
+    elif longest > digits:
+        fault = f"{max(match.group(1, 3), key=len)} has {longest} digits"
+    else:
+        a, sign, b = match.groups()
+        operands = torch.tensor([int(a)]), torch.tensor([int(b)])
+        return Queries(*operands, torch.tensor([1 if sign == "+" else -1]), digits)
+    example = '"14+26" or "3-17"' if digits == 2 else f'"{"9" * digits}+{"1" * digits}"'
+    raise ValueError(
+        f"{text!r} is not a query ({fault}): type two whole numbers of 1 to {digits} digits"
+        f" with + or - between them, such as {example}."
     )
 
 
 def all_queries(digits: int = 2, operators: str = "+-") -> Queries:
-    """Every query with operands of up to `digits` digits: 20,000 for two. Raises ValueError for
-    more than three digits: use sample().
+    """Every query with operands of up to `digits` digits, 20,000 for two.
+
+    Raises ValueError for more than three digits: use sample().
     """
     if not 1 <= digits <= 3:
-        raise ValueError(
-            f"all_queries lists operands of 1 to 3 digits, got {digits}: there would be {2 * 10 ** (2 * digits):,}; use sample()"
-        )
+        raise ValueError(f"all_queries lists 1 to 3 digits, got {digits}; for more use sample()")
     numbers = torch.arange(10**digits)
     a, b, sign = torch.cartesian_prod(numbers, numbers, _signs(operators)).unbind(1)
     return Queries(a, b, sign, digits)
@@ -136,28 +136,22 @@ def all_queries(digits: int = 2, operators: str = "+-") -> Queries:
 def sample(
     n: int, digits: int, operators: str, generator: torch.Generator, split: str = "train"
 ) -> Queries:
-    """`n` random queries of one split, "train" or "held_out", told apart by a hash of the unordered
-    pair: nothing is stored or listed.
+    """`n` random queries of one split, "train" or "held_out", by a hash of the unordered pair.
+
+    Raises ValueError for n < 1, digits not from 1 to 9, or another split.
     """
-    if split not in ("train", "held_out"):
-        raise ValueError(f'split must be "train" or "held_out", got {split!r}')
-    signs, kept = _signs(operators), None
-    while kept is None or len(kept) < n:  # rejection: draw freely, keep what belongs to the split
-        size = 6 * n if split == "held_out" else 2 * n
-        a, b = torch.randint(10**digits, (2, size), generator=generator)
-        drawn = Queries(
-            a, b, signs[torch.randint(len(signs), (size,), generator=generator)], digits
-        )
-        drawn = drawn[is_held_out(drawn) == (split == "held_out")]
-        kept = (
-            drawn
-            if kept is None
-            else Queries(
-                *(torch.cat([getattr(q, f) for q in (kept, drawn)]) for f in ("a", "b", "sign")),
-                digits,
-            )
-        )
-    return kept[slice(n)]
+    signs = _signs(operators)
+    if not 1 <= digits <= 9:
+        raise ValueError(f"operands have 1 to 9 digits, got {digits}")
+
+    def draw(m: int) -> Tensor:
+        a, b = torch.randint(10**digits, (2, m), generator=generator)
+        return torch.stack([a, b, signs[torch.randint(len(signs), (m,), generator=generator)]], 1)
+
+    def is_out(rows: Tensor) -> Tensor:  # the same for both orders and both signs
+        return splits.is_held_out(F.pad(rows[:, :2].sort(1).values, (1, 0), value=digits))
+
+    return Queries(*splits.sample_split(draw, is_out, n, split).unbind(1), digits)
 
 
 def _signs(operators: str) -> Tensor:
@@ -166,53 +160,28 @@ def _signs(operators: str) -> Tensor:
     return torch.tensor([1 if operator == "+" else -1 for operator in operators])
 
 
-def is_held_out(queries: Queries) -> Tensor:
-    """Whether each query's pair belongs to the fifth that sample() holds out; bool (N,)."""
-    h = (
-        queries.pair + queries.digits
-    ) * 6364136223846793005  # splitmix-style mixing; int64 wraps around, as a hash wants
-    h = (h ^ ((h >> 29) & 0x7FFFFFFFF)) * 2862933555777941757
-    return (h ^ (h >> 32)).remainder(10) < HELD_OUT_IN_TEN
+def held_out(
+    queries: Queries, share: float = 0.2, seed: int = 0, keys: Tensor | None = None
+) -> Tensor:
+    """Whether each query is held out, bool (N,): a `share` of the unordered pairs of operands is.
 
-
-def split(
-    queries: Queries, held_out: float | range = 0.2, seed: int = 0, by: str = "pair"
-) -> tuple[Tensor, Tensor]:
-    """Indices (train, held out) into `queries`.
-
-    by: "pair", a share `held_out` of the unordered pairs with all of their queries; "query", a
-    share of the queries, which leaves most of their commuted twins in training (only to see what
-    that does); "operand", all queries with an operand in `held_out`, a range.
+    keys: int64 (N,), to hold out other groups of queries than pairs. Raises ValueError for a share
+    that leaves a side empty.
     """
-    generator = torch.Generator().manual_seed(seed)
-    if by == "operand":
-        if not isinstance(held_out, range):
-            raise ValueError(
-                f'by="operand" holds out a range of operands, such as range(40, 50); got {held_out!r}'
-            )
-        numbers = torch.tensor(held_out)
-        out = torch.isin(queries.a, numbers) | torch.isin(queries.b, numbers)
-    elif by in ("pair", "query"):
-        keys = queries.pair if by == "pair" else torch.arange(len(queries))
-        groups = keys.unique()
-        chosen = groups[
-            torch.randperm(len(groups), generator=generator)[: round(held_out * len(groups))]
-        ]
-        out = torch.isin(keys, chosen)
-    else:
-        raise ValueError(f'by must be "pair", "query" or "operand", got {by!r}')
-    train, test = (~out).nonzero()[:, 0], out.nonzero()[:, 0]
-    if by != "query":
-        assert not torch.isin(queries.pair[train], queries.pair[test]).any(), (
-            "a pair of operands is on both sides of the split"
-        )
-    return train, test
+    keys = queries.pair if keys is None else keys
+    groups = keys.unique()
+    n = round(share * len(groups))
+    if not 0 < n < len(groups):
+        raise ValueError(f"share must be between 0 and 1 and leave some on both sides, got {share}")
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed))
+    return torch.isin(keys, groups[order[:n]])
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Handwritten pictures of every symbol: uint8 `images` (M, 1, 28, 28), sorted; those of symbol
-    k are `count[k]` from `first[k]` on.
+    """Handwritten pictures of every symbol: uint8 `images` (M, 1, 28, 28), sorted by symbol.
+
+    Those of symbol k are `count[k]` from `first[k]` on.
     """
 
     images: Tensor
@@ -225,43 +194,34 @@ class Glyphs:
         return torch.repeat_interleave(torch.arange(len(SYMBOLS)), self.count)
 
 
-def glyphs(images: ImageSet, half: str, operators_per: int | None = None, seed: int = 0) -> Glyphs:
-    """The pictures of one half, "train" or "test", of a set of digits, with drawn + and − and a
-    blank.
+def glyphs(images: ImageSet, half: str, operators_per: int | None = None) -> Glyphs:
+    """The digits of one half of MNIST, "train" or "test", with drawn + and − and a blank.
 
     operators_per: pictures of each sign, by default as many as of a digit, 3,000 at most. Train and
-    test share neither digit nor sign. Raises ValueError for another half and for a set that is not
-    of digits.
+    test share neither digit nor sign. Raises ValueError for another half or another set.
     """
     if half not in OPERATOR_SEEDS:
         raise ValueError(f'half must be "train" or "test", got {half!r}')
     if images.name != "mnist":
         raise ValueError(f'glyphs needs a set of digits, images.load("mnist"); got {images.title}')
-    pictures, labels = (
-        (images.train, images.train_labels)
-        if half == "train"
-        else (images.test, images.test_labels)
-    )
+    train = half == "train"
+    pictures = images.train if train else images.test
+    labels = images.train_labels if train else images.test_labels
     n = operators_per or min(3000, max(1, len(pictures) // 10))
-    drawn = operators(
-        2 * n, seed=100 * seed + OPERATOR_SEEDS[half], labels=torch.arange(2).repeat_interleave(n)
-    )
-    blank = pictures.new_zeros(1, *pictures.shape[1:])
+    kind = torch.arange(2).repeat_interleave(n)  # n times +, n times −
+    drawn = draw_operators(2 * n, seed=OPERATOR_SEEDS[half], labels=kind)
     count = torch.cat([labels.bincount(minlength=10), torch.tensor([n, n, 1])])
     if (count == 0).any():
+        digit = int((count == 0).nonzero()[0])
         raise ValueError(
-            f"{images.title} has no {int((count == 0).nonzero()[0])} among its {len(pictures)} {half} images; load more of them"
+            f"{images.title} has no {digit} among its {len(pictures)} {half} images; load more"
         )
-    return Glyphs(
-        torch.cat([pictures[labels.argsort(stable=True)], drawn.images, blank]),
-        count.cumsum(0) - count,
-        count,
-    )
+    blank = pictures.new_zeros(1, *pictures.shape[1:])
+    by_symbol = torch.cat([pictures[labels.argsort(stable=True)], drawn.images, blank])
+    return Glyphs(by_symbol, count.cumsum(0) - count, count)
 
 
-def draw(tokens: Tensor, bank: Glyphs, generator: torch.Generator) -> Tensor:
-    """Each symbol of `tokens` (N, L) as one of its pictures in the bank, by chance; uint8 (N, L, 1,
-    28, 28).
-    """
+def handwrite(tokens: Tensor, bank: Glyphs, generator: torch.Generator) -> Tensor:
+    """A random picture from `bank` for each symbol of `tokens` (N, L): uint8 (N, L, 1, 28, 28)."""
     chance = torch.rand(tokens.shape, generator=generator, dtype=torch.float64)
     return bank.images[bank.first[tokens] + (chance * bank.count[tokens]).long()]

@@ -1,43 +1,30 @@
 """Palindromes of digits: read all but the last digit, name the last.
 
-A palindrome of length T is fixed by its first ⌈T/2⌉ digits, the free ones; the last digit equals
-the first, so the task is to carry one digit over T − 2 steps. The split goes by the free digits: a
-hash of them decides, so a held-out palindrome is never drawn for training, at any length and with
-nothing stored.
+A palindrome of length T is fixed by its first ⌈T/2⌉ digits, the free ones. Its last digit equals
+its first, so the task is to remember one digit for T − 2 steps. A hash of the free digits sends one
+palindrome in five to the held-out split: it is never drawn for training, at any length.
 
-    >>> digits = sample(2, 5, "train", torch.Generator().manual_seed(0))    # for example [[4, 9, 3,
-    9, 4], [0, 3, 9, 3, 0]]
-    >>> x, y = inputs(digits, "one_hot"), targets(digits)                   # (2, 4, 10) and [4, 0]
+    >>> digits = sample(2, 5, "train", torch.Generator().manual_seed(0))
+    >>> digits.tolist()
+    [[4, 9, 3, 9, 4], [0, 3, 9, 3, 0]]
+    >>> x, y = inputs(digits), targets(digits)  # float (2, 4, 10) and [4, 0]
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SPLITS = ("train", "held_out")
-ENCODINGS = {"one_hot": 10, "scalar": 1, "standardised": 1}  # name → input width
-HELD_OUT_IN_TEN = 2
+from labkit.data import splits
 
-
-def _check_length(length: int) -> None:
-    if length < 2:
-        raise ValueError(
-            f"a palindrome to predict needs length T >= 2 (one digit to read, one to name), got T = {length}"
-        )
+SPLITS = splits.SPLITS
 
 
 def is_held_out(digits: Tensor) -> Tensor:
-    """Whether each palindrome (N, T) belongs to the held-out fifth; bool (N,). Depends on the free
-    digits only.
-    """
+    """Whether each palindrome (N, T) is held out, bool (N,); its free digits and T decide."""
     length = digits.shape[1]
-    h = torch.full_like(digits[:, 0], length)
-    for t in range(
-        (length + 1) // 2
-    ):  # splitmix-style mixing; int64 wraps around, which is what a hash wants
-        h = (h + digits[:, t] + 1) * 6364136223846793005
-        h = h ^ ((h >> 29) & 0x7FFFFFFFF)
-    return (h >> 33) % 10 < HELD_OUT_IN_TEN
+    return splits.is_held_out(F.pad(digits[:, : (length + 1) // 2], (1, 0), value=length))
 
 
 def mirror(free: Tensor, length: int) -> Tensor:
@@ -46,59 +33,60 @@ def mirror(free: Tensor, length: int) -> Tensor:
 
 
 def sample(n: int, length: int, split: str, generator: torch.Generator) -> Tensor:
-    """`n` random palindromes of one split, int64 (n, T). Raises ValueError for T < 2 or an unknown
-    split.
+    """`n` random palindromes of one of SPLITS, int64 (n, T).
 
-    At T = 2 there is one free digit, so the held-out fifth is whole digits that training never
-    shows.
+    At T = 2 there is one free digit, so whole digits are held out. Raises ValueError for T < 2,
+    n < 1 or an unknown split.
     """
-    _check_length(length)
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    kept = torch.empty(0, length, dtype=torch.int64)
-    while len(kept) < n:  # rejection: draw freely, keep what belongs to the split
-        digits = mirror(
-            torch.randint(
-                10,
-                (6 * n if split == "held_out" else 2 * n, (length + 1) // 2),
-                generator=generator,
-            ),
-            length,
-        )
-        kept = torch.cat([kept, digits[is_held_out(digits) == (split == "held_out")]])
-    return kept[:n]
+    n_free = _n_free(length)
+
+    def draw(m: int) -> Tensor:
+        return mirror(torch.randint(10, (m, n_free), generator=generator), length)
+
+    return splits.sample_split(draw, is_held_out, n, split)
 
 
 def enumerate_all(length: int, split: str) -> Tensor:
-    """Every palindrome of one split, int64 (N, T), for T up to 12 (a million)."""
-    _check_length(length)
+    """Every palindrome of one of SPLITS, int64 (N, T), for T from 2 to 12 (a million)."""
+    n_free = _n_free(length)
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
     if length > 12:
-        raise ValueError(
-            f"there are 10^{(length + 1) // 2} palindromes of length {length}, too many to list; use sample()"
-        )
-    free = torch.cartesian_prod(*[torch.arange(10)] * ((length + 1) // 2)).reshape(
-        -1, (length + 1) // 2
-    )
+        raise ValueError(f"10^{n_free} palindromes of length {length} are too many; use sample()")
+    free = torch.cartesian_prod(*[torch.arange(10)] * n_free).reshape(-1, n_free)
     digits = mirror(free, length)
     return digits[is_held_out(digits) == (split == "held_out")]
 
 
-def inputs(digits: Tensor, encoding: str = "one_hot") -> Tensor:
-    """What the model reads, the first T − 1 digits of (N, T), as float (N, T − 1, D): ten
-    indicators a digit ("one_hot"), its value 0 to 9 ("scalar"), or that value with mean 0 and
-    variance 1 ("standardised"). Raises ValueError for another encoding.
+def _n_free(length: int) -> int:
+    if length < 2:
+        raise ValueError(f"a palindrome needs length T >= 2, one digit to name; got T = {length}")
+    return (length + 1) // 2
+
+
+def one_hot(digits: Tensor) -> Tensor:
+    """Ten indicators a digit: (…) → float (…, 10)."""
+    return F.one_hot(digits, 10).float()
+
+
+def scalar(digits: Tensor) -> Tensor:
+    """The value of each digit, 0 to 9: (…) → float (…, 1)."""
+    return digits[..., None].float()
+
+
+def standardised(digits: Tensor) -> Tensor:
+    """The value of each digit, scaled to mean 0 and variance 1: (…) → float (…, 1)."""
+    return (scalar(digits) - 4.5) / 8.25**0.5  # a uniform digit has variance (10² − 1) / 12
+
+
+def inputs(digits: Tensor, encoding: Callable[[Tensor], Tensor] = one_hot) -> Tensor:
+    """What the network reads, the first T − 1 digits of (N, T), as float (N, T − 1, D).
+
+    encoding: one_hot (D = 10), scalar or standardised (D = 1).
     """
-    if encoding not in ENCODINGS:
-        raise ValueError(f"encoding must be one of {tuple(ENCODINGS)}, got {encoding!r}")
-    read = digits[:, :-1]
-    if encoding == "one_hot":
-        return F.one_hot(read, 10).float()
-    value = read[..., None].float()
-    return (
-        value if encoding == "scalar" else (value - 4.5) / 8.25**0.5
-    )  # the variance of a uniform digit is (10² − 1) / 12
+    return encoding(digits[:, :-1])
 
 
 def targets(digits: Tensor) -> Tensor:
-    """What the model names: the last digit, int64 (N,)."""
+    """What the network names: the last digit, int64 (N,)."""
     return digits[:, -1]

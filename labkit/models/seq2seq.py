@@ -1,107 +1,133 @@
-"""Sequence to sequence with LSTMs: read a query symbol by symbol, keep it as one vector, write the
-answer symbol by symbol.
+"""Sequence to sequence with LSTMs: read a query, keep it as one vector, write the answer.
 
 Sutskever et al. 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078. Report D's model is
-encoder LSTM → repeat vector → decoder LSTM → a read-out shared by all steps. What it reads and
-writes, characters or pictures, is decided by the two ends alone:
+encoder LSTM → repeat vector → decoder LSTM → an output layer shared by all steps. Its two ends
+decide whether it reads and writes symbols or pictures:
 
-    text → text     Seq2Seq(OneHot(), nn.Linear(256, 13))
-    image → text    Seq2Seq(nn.Sequential(GlyphEncoder(13), Decide()), nn.Linear(256, 13))
-    text → image    Seq2Seq(OneHot(), GlyphDecoder(256)), as in the report; NamedSeq2Seq(),
-    StyledSeq2Seq(): what it takes to be good
+    text → text     Seq2Seq()
+    image → text    Seq2Seq(embed=nn.Sequential(GlyphEncoder(13), StraightThrough()))
+    text → image    Seq2Seq(output=GlyphDecoder(256)), as in the report; NamedSeq2Seq();
+                    StyledSeq2Seq()
 
-Shapes: N queries in a batch of L symbols, answers of T symbols, H hidden units, K = 13 symbols
-(labkit.data.arithmetic.SYMBOLS).
+Shapes: N queries in a batch of L symbols, answers of T symbols, H hidden units, K symbols to choose
+from. Symbol K stands before the first of an answer, for the models that read their own answers.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.models.vae import ELBO, kl_divergence, reconstruction_loss, reparameterize
+from labkit.models.vae import VAETerms, kl_divergence, reconstruction_loss, reparameterize
 
-SYMBOLS = 13  # classes of labkit.data.arithmetic
-GAIN = 10.0  # of what is to be written, beside a style; with 1 the drawing is first learned from the style alone, whatever it is to show
-START = SYMBOLS  # what a decoder that is fed its own answer reads before there is one
+GAIN = 10.0  # γ in StyledSeq2Seq; with 1 the drawing is first learned from the style alone
 
 
 class Answer(NamedTuple):
-    """Greedy answers: `tokens` int64 (N, T), `logits` (N, T, K), and `weights` (N, T, L), how much
-    each answer symbol looked at each query symbol, or None for a model without attention."""
+    """Greedy answers: `tokens` int64 (N, T), `logits` (N, T, K), attention `weights` (N, T, L).
+
+    weights: how much each answer symbol looked at each query symbol; None without attention.
+    """
 
     tokens: Tensor
     logits: Tensor
     weights: Tensor | None = None
 
-    @property
-    def confidence(self) -> Tensor:
-        """The probability that the model gives to each symbol it answers, (N, T)."""
-        return self.logits.softmax(-1).amax(-1)
 
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1) and its weights.
 
-def attention(
-    q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): queries (…, T, D), keys (…, L, D),
-    values (…, L, V) → what was looked up (…, T, V), and the weights (…, T, L), which sum to 1 over
-    L. allowed: bool (T, L), where a query may look.
+    Queries (…, T, D), keys (…, L, D), values (…, L, V) → what was looked up (…, T, V) and the
+    weights (…, T, L), which sum to 1 over L. mask: bool (T, L), true where a query may look.
     """
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    if allowed is not None:
-        scores = scores.masked_fill(~allowed, -math.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
     # Attention(Q, K, V) = softmax(Q Kᵀ / √D) V
     weights = scores.softmax(dim=-1)
     return weights @ v, weights
 
 
+class TeacherForced(nn.Module):
+    """A model that reads the symbol before the one it writes: `start` before the first.
+
+    In training that is the true one (teacher forcing; Williams & Zipser 1989): all steps are
+    computed at once, and an early mistake does not spoil what the later steps learn. In use the
+    model reads its own likeliest symbol (greedy decoding), step after step.
+    """
+
+    answer_length: int
+    start: int
+
+    def encode(self, query: Tensor) -> tuple:
+        """All that decode() needs of a query (N, L)."""
+        raise NotImplementedError
+
+    def decode(self, before: Tensor, *encoded: Any) -> tuple[Tensor, Tensor]:
+        """Logits (N, T, K) after the symbols `before` (N, T), and attention weights (N, T, L)."""
+        raise NotImplementedError
+
+    def forward(self, query: Tensor, answers: Tensor) -> Tensor:
+        """Logits (N, T, K), each from the true symbols of `answers` (N, T) before it."""
+        before = F.pad(answers[:, :-1], (1, 0), value=self.start)
+        return self.decode(before, *self.encode(query))[0]
+
+    @torch.no_grad()
+    def generate(self, query: Tensor) -> Answer:
+        """Greedy answers to queries (N, L)."""
+        encoded = self.encode(query)
+        before = torch.full((len(query), 1), self.start, device=query.device)
+        for _ in range(self.answer_length):
+            logits, weights = self.decode(before, *encoded)
+            before = torch.cat([before, logits[:, -1:].argmax(-1)], dim=1)
+        return Answer(before[:, 1:], logits, weights)
+
+
 class OneHot(nn.Module):
     """Tokens int64 (N, L) → indicators (N, L, K)."""
 
+    def __init__(self, n_symbols: int = 13):
+        super().__init__()
+        self.n_symbols = n_symbols
+
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.one_hot(tokens, SYMBOLS).float()
+        return F.one_hot(tokens, self.n_symbols).float()
 
 
 class GlyphEncoder(nn.Module):
-    """A convolutional network of 32, 64 and 128 channels, the same for every picture: (N, L, 1, 28,
-    28), uint8 or in [0, 1] → (N, L, D).
+    """Convolutions of 32, 64 and 128 channels, the same for every picture of a query.
+
+    (N, L, 1, 28, 28), uint8 or in [0, 1] → (N, L, feature_dim).
     """
 
     def __init__(self, feature_dim: int = 128):
         super().__init__()
 
         def halve(c_in: int, c_out: int) -> list[nn.Module]:
+            conv = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
             # pooled first: a quarter of the numbers to normalise
-            return [
-                nn.Conv2d(c_in, c_out, 3, padding=1, bias=False),
-                nn.MaxPool2d(2),
-                nn.BatchNorm2d(c_out),
-                nn.ReLU(),
-            ]
+            return [conv, nn.MaxPool2d(2), nn.BatchNorm2d(c_out), nn.ReLU()]
 
-        sizes = (
-            *halve(1, 32),
-            *halve(32, 64),
-            *halve(64, 128),
-        )  # (·, 32, 14, 14), (·, 64, 7, 7), (·, 128, 3, 3)
-        self.layers = nn.Sequential(*sizes, nn.Flatten(), nn.Linear(128 * 9, feature_dim)).to(
-            memory_format=torch.channels_last
-        )
+        self.layers = nn.Sequential(
+            *halve(1, 32),  # (·, 32, 14, 14)
+            *halve(32, 64),  # (·, 64, 7, 7)
+            *halve(64, 128),  # (·, 128, 3, 3)
+            nn.Flatten(),
+            nn.Linear(128 * 9, feature_dim),
+        ).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         images = images if images.is_floating_point() else images / 255
-        pictures = images.flatten(0, 1).to(
-            memory_format=torch.channels_last
-        )  # time-distributed: one batch of N·L pictures
+        pictures = images.flatten(0, 1).to(memory_format=torch.channels_last)  # time-distributed
         return self.layers(pictures).unflatten(0, images.shape[:2])
 
 
-class Decide(nn.Module):
-    """Logits (…, K) → an indicator (…, K) of the likeliest class, which is all that goes on; on the
-    way back it passes the gradient of the softmax, as if that had gone on (straight-through
-    estimator; Bengio et al. 2013, arXiv:1308.3432).
+class StraightThrough(nn.Module):
+    """Logits (…, K) → an indicator (…, K) of the likeliest class, with the softmax's gradient.
+
+    The straight-through estimator (Bengio et al. 2013, arXiv:1308.3432).
     """
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -111,23 +137,23 @@ class Decide(nn.Module):
 
 
 class GlyphDecoder(nn.Module):
-    """A deconvolution, the same for every picture: what to draw (N, T, H) → pictures (N, T, 1, 28,
-    28) in [0, 1].
+    """Transposed convolutions, the same for every picture of an answer.
+
+    What to draw (N, T, H) → pictures (N, T, 1, 28, 28) in [0, 1].
     """
 
     def __init__(self, hidden_dim: int = 256, base: int = 32):
         super().__init__()
-
-        def normed(layer: nn.Module) -> list[nn.Module]:
-            return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU()]
-
+        up = nn.ConvTranspose2d
         self.layers = nn.Sequential(
             nn.Unflatten(1, (hidden_dim, 1, 1)),
-            *normed(nn.ConvTranspose2d(hidden_dim, 2 * base, 7, bias=False)),  # (·, 2b, 7, 7)
-            *normed(
-                nn.ConvTranspose2d(2 * base, base, 4, stride=2, padding=1, bias=False)
-            ),  # (·, b, 14, 14)
-            nn.ConvTranspose2d(base, 1, 4, stride=2, padding=1),  # (·, 1, 28, 28)
+            up(hidden_dim, 2 * base, 7, bias=False),  # (·, 2b, 7, 7)
+            nn.BatchNorm2d(2 * base),
+            nn.ReLU(),
+            up(2 * base, base, 4, stride=2, padding=1, bias=False),  # (·, b, 14, 14)
+            nn.BatchNorm2d(base),
+            nn.ReLU(),
+            up(base, 1, 4, stride=2, padding=1),  # (·, 1, 28, 28)
         ).to(memory_format=torch.channels_last)
 
     def logits(self, h: Tensor) -> Tensor:
@@ -138,10 +164,11 @@ class GlyphDecoder(nn.Module):
         return self.logits(h).float().sigmoid()
 
 
-def keras_start(lstm: nn.LSTM) -> None:
-    """The start that Keras, the report's library, gives an LSTM, in place: orthogonal recurrent
-    weights, Glorot's uniform input weights, biases 0 but 1 for the forget gate, which torch's own
-    start leaves half closed.
+def keras_init(lstm: nn.LSTM) -> None:
+    """The initial weights that Keras, the report's library, gives an LSTM, in place.
+
+    Orthogonal recurrent weights, Glorot's uniform input weights, and biases 0 but 1 for the forget
+    gate, which torch's own start leaves half closed.
     """
     for name, parameter in lstm.named_parameters():
         if "weight_hh" in name:
@@ -156,180 +183,152 @@ def keras_start(lstm: nn.LSTM) -> None:
 
 
 class Seq2Seq(nn.Module):
-    """Report D's model: queries → answers of `answer_length` symbols, read by `reader` (N, L, …) →
-    (N, L, D) and written by `writer` (N, T, H) → (N, T, …)."""
+    """Report D's model: queries → answers of `answer_length` symbols or pictures.
+
+    h = LSTM_e(x_1 … x_L),   s_t = LSTM_d(h, s_{t−1}),   logits_t = output(s_t)
+
+    embed: what is read (N, L, …) → (N, L, n_symbols), by default one-hot tokens. output: states
+    (N, T, H) → what is written (N, T, …), by default the logits of n_symbols.
+    """
 
     def __init__(
         self,
-        reader: nn.Module,
-        writer: nn.Module,
-        input_dim: int = SYMBOLS,
-        hidden_dim: int = 256,
         answer_length: int = 3,
+        embed: nn.Module | None = None,
+        output: nn.Module | None = None,
+        hidden_dim: int = 256,
+        n_symbols: int = 13,
     ):
         super().__init__()
         self.answer_length = answer_length
-        self.reader, self.writer = reader, writer
-        self.encoder = nn.LSTM(input_dim, hidden_dim, batch_first=True)
+        self.embed = embed or OneHot(n_symbols)
+        self.output = output or nn.Linear(hidden_dim, n_symbols)
+        self.encoder = nn.LSTM(n_symbols, hidden_dim, batch_first=True)
         self.decoder = nn.LSTM(hidden_dim, hidden_dim, batch_first=True)
         for lstm in (self.encoder, self.decoder):
-            keras_start(lstm)
+            keras_init(lstm)
 
-    def hidden(self, read: Tensor) -> Tensor:
-        """The decoder's hidden states (N, T, H), of what the reader gave (N, L, D)."""
-        _, (h, _) = self.encoder(read)  # h (1, N, H): all that is kept of the query
-        repeated = h[0][:, None].expand(
-            -1, self.answer_length, -1
-        )  # the repeat vector: the same input at every step
+    def hidden(self, x: Tensor) -> Tensor:
+        """The decoder's states (N, T, H) for embedded queries x (N, L, n_symbols)."""
+        _, (h, _) = self.encoder(x)  # (1, N, H): all that is kept of the query
+        repeated = h[0][:, None].expand(-1, self.answer_length, -1)  # the repeat vector
         return self.decoder(repeated)[0]
 
     def forward(self, query: Tensor, answers: Tensor | None = None) -> Tensor:
-        """Logits (N, T, K), or pictures (N, T, 1, 28, 28). `answers` are not looked at: this
-        decoder is never told what it wrote before.
-        """
-        return self.writer(self.hidden(self.reader(query)))
+        """Logits (N, T, K), or pictures (N, T, 1, 28, 28).
 
-    def answer(self, query: Tensor) -> Answer:
-        """The likeliest symbol at each place, for a model that writes text."""
-        logits = self(query)
+        `answers` are not looked at: this decoder never reads what it wrote.
+        """
+        return self.output(self.hidden(self.embed(query)))
+
+    @torch.no_grad()
+    def generate(self, query: Tensor) -> Answer:
+        """The likeliest symbol at each place, for a model that writes (or names) symbols."""
+        logits = Seq2Seq.forward(self, query)
         return Answer(logits.argmax(-1), logits)
 
 
 class NamedSeq2Seq(Seq2Seq):
-    """Text → image in two steps: the LSTMs of a text→text model name each symbol of the answer, a
-    deconvolution draws what is named.
+    """Text → image in two steps: name each symbol of the answer, then draw what is named.
 
-    Squared error says little of which digit is right, for all digits share most of their pixels, so
-    it is a poor teacher of arithmetic. Give this network the weights of a trained text→text model
-    (they are not trained further) and pixels teach only the drawing.
+    p = softmax(output(s_t)),   picture = D(p)
+
+    Squared error says little of which digit is right, because all digits share most of their
+    pixels. So the part that calculates is frozen: give it the weights of a trained text→text
+    Seq2Seq, and the pixels teach only the drawing D.
     """
 
-    def __init__(self, hidden_dim: int = 256, style_dim: int = 0, answer_length: int = 3):
-        super().__init__(
-            OneHot(),
-            nn.Linear(hidden_dim, SYMBOLS),
-            hidden_dim=hidden_dim,
-            answer_length=answer_length,
-        )
-        for part in (self.encoder, self.decoder, self.writer):
+    def __init__(
+        self, answer_length: int = 3, hidden_dim: int = 256, n_symbols: int = 13, style_dim: int = 0
+    ):
+        super().__init__(answer_length, hidden_dim=hidden_dim, n_symbols=n_symbols)
+        for part in (self.encoder, self.decoder, self.output):
             part.requires_grad_(False)
-        self.draw = GlyphDecoder(SYMBOLS + style_dim)
+        self.glyph_decoder = GlyphDecoder(n_symbols + style_dim)
 
-    def shares(self, query: Tensor) -> Tensor:
+    def probabilities(self, query: Tensor) -> Tensor:
         """How probable each symbol is at each place of the answer, (N, T, K)."""
         return super().forward(query).softmax(-1)
 
     def forward(self, query: Tensor, answers: Tensor | None = None) -> Tensor:
         """Pictures (N, T, 1, 28, 28) in [0, 1]."""
-        return self.draw(self.shares(query))
-
-    def answer(self, query: Tensor) -> Answer:
-        """The symbols that it means to draw."""
-        logits = super().forward(query)
-        return Answer(logits.argmax(-1), logits)
+        return self.glyph_decoder(self.probabilities(query))
 
 
 class StyledSeq2Seq(NamedSeq2Seq):
-    """Text → image with a style z ~ N(0, I) for every picture: a conditional VAE behind the LSTMs
-    (Sohn et al. 2015, "CVAE").
+    """Text → image with a style z for every picture: a conditional VAE (Sohn et al. 2015).
+
+    picture = D(γ p, z),   z ~ N(0, I);   in training z ~ q(z | picture, γ p),   γ = GAIN = 10
 
     A query fixes what is to be written, not how. Where many pictures are right, the least squared
-    error is their mean, which nobody ever wrote. Here the rest, the hand, is a code: in training
-    read off the true picture, in use drawn by chance.
+    error is their mean, which nobody ever wrote. Here the handwriting is a code: in training
+    inferred from the true picture, in use drawn at random. γ keeps p from being lost beside z.
     """
 
-    def __init__(self, hidden_dim: int = 256, style_dim: int = 8, answer_length: int = 3):
-        super().__init__(hidden_dim, style_dim, answer_length)
+    def __init__(
+        self, answer_length: int = 3, hidden_dim: int = 256, n_symbols: int = 13, style_dim: int = 8
+    ):
+        super().__init__(answer_length, hidden_dim, n_symbols, style_dim)
         self.style_dim = style_dim
-        self.recognise = GlyphEncoder(128)
-        self.to_style = nn.Linear(128 + SYMBOLS, 2 * style_dim)
+        self.style_encoder = GlyphEncoder(128)
+        self.to_style = nn.Linear(128 + n_symbols, 2 * style_dim)
 
     def forward(
         self, query: Tensor, answers: Tensor | None = None, temperature: float = 1.0
     ) -> Tensor:
-        """Pictures (N, T, 1, 28, 28) in [0, 1], each in a hand of its own; temperature: the
-        standard deviation of the styles, at 0 the commonest one."""
-        shares = GAIN * self.shares(query)
-        z = temperature * torch.randn(*shares.shape[:2], self.style_dim, device=shares.device)
-        return self.draw(torch.cat([shares, z], dim=-1))
+        """Pictures (N, T, 1, 28, 28) in [0, 1], each in a handwriting of its own.
+
+        temperature: the standard deviation of the styles; at 0 all have the most common one.
+        """
+        named = GAIN * self.probabilities(query)
+        z = temperature * torch.randn(*named.shape[:2], self.style_dim, device=named.device)
+        return self.glyph_decoder(torch.cat([named, z], dim=-1))
 
     def elbo(
         self, query: Tensor, pictures: Tensor, generator: torch.Generator | None = None
-    ) -> ELBO:
-        """The terms of −ELBO of true answers `pictures` in [0, 1] (N, T, 1, 28, 28), in nats a
-        picture, (N·T,) each; the noise comes from `generator`."""
-        shares = GAIN * self.shares(query)
-        q = (
-            self.to_style(torch.cat([self.recognise(pictures), shares], dim=-1))
-            .float()
-            .flatten(0, 1)
-        )  # (N·T, 2J)
+    ) -> VAETerms:
+        """The terms of −ELBO of true `pictures` in [0, 1] (N, T, 1, 28, 28), in nats, (N·T,) each.
+
+        The noise comes from `generator`.
+        """
+        named = GAIN * self.probabilities(query)
+        features = torch.cat([self.style_encoder(pictures), named], dim=-1)
+        q = self.to_style(features).float().flatten(0, 1)  # (N·T, 2·style_dim)
         mu, log_var = q.chunk(2, dim=1)
-        z = reparameterize(mu, log_var, generator).unflatten(0, shares.shape[:2])
-        logits = self.draw.logits(torch.cat([shares, z], dim=-1)).float().flatten(0, 1)
-        return ELBO(
-            reconstruction_loss(logits, pictures.flatten(0, 1)), kl_divergence(mu, log_var), mu
-        )
+        z = reparameterize(mu, log_var, generator).unflatten(0, named.shape[:2])
+        logits = self.glyph_decoder.logits(torch.cat([named, z], dim=-1)).float().flatten(0, 1)
+        reconstruction = reconstruction_loss(logits, pictures.flatten(0, 1))
+        return VAETerms(reconstruction, kl_divergence(mu, log_var), mu)
 
 
-class AttentionSeq2Seq(nn.Module):
-    """An LSTM decoder that looks back at the whole query: dot-product attention as in Luong et al.
-    2015, arXiv:1508.04025, eqs. 5, 7 and 8.
+class AttentionSeq2Seq(TeacherForced):
+    """An LSTM decoder that looks back at the whole query with dot-product attention.
 
-    The decoder reads the symbol before the one it writes. In training that is the true one (teacher
-    forcing; Williams & Zipser 1989): all steps are computed at once, and an early mistake does not
-    spoil what is learned from the later steps. In use there is no truth to read, so it reads its
-    own answer, the likeliest symbol (greedy decoding), step after step.
+    Luong et al. 2015, arXiv:1508.04025, eqs. 5, 7 and 8.
     """
 
-    def __init__(
-        self,
-        reader: nn.Module,
-        input_dim: int = SYMBOLS,
-        hidden_dim: int = 256,
-        answer_length: int = 3,
-    ):
+    def __init__(self, answer_length: int = 3, hidden_dim: int = 256, n_symbols: int = 13):
         super().__init__()
-        self.answer_length, self.reader = answer_length, reader
-        self.encoder = nn.LSTM(
-            input_dim, hidden_dim // 2, batch_first=True, bidirectional=True
-        )  # so that a place knows both its sides
-        self.decoder = nn.LSTM(SYMBOLS + 1, hidden_dim, batch_first=True)
-        self.keys = nn.Linear(hidden_dim, hidden_dim, bias=False)
-        self.combine, self.read_out = (
-            nn.Linear(2 * hidden_dim, hidden_dim),
-            nn.Linear(hidden_dim, SYMBOLS),
-        )
+        self.answer_length, self.start = answer_length, n_symbols
+        self.embed, self.embed_answer = OneHot(n_symbols), OneHot(n_symbols + 1)
+        # in both directions, so that a place knows what stands on either side
+        self.encoder = nn.LSTM(n_symbols, hidden_dim // 2, batch_first=True, bidirectional=True)
+        self.decoder = nn.LSTM(n_symbols + 1, hidden_dim, batch_first=True)
+        self.to_k = nn.Linear(hidden_dim, hidden_dim, bias=False)
+        self.combine = nn.Linear(2 * hidden_dim, hidden_dim)
+        self.output = nn.Linear(hidden_dim, n_symbols)
         for lstm in (self.encoder, self.decoder):
-            keras_start(lstm)
+            keras_init(lstm)
 
-    def _encode(self, query: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        memory, (h, c) = self.encoder(
-            self.reader(query)
-        )  # (N, L, H), and the last states (2, N, H/2) of both directions
-        return memory, tuple(torch.cat([*s], dim=-1)[None] for s in (h, c))
+    def encode(self, query: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The memory (N, L, H) and the decoder's first state, twice (1, N, H)."""
+        memory, (h, c) = self.encoder(self.embed(query))  # h, c (2, N, H/2): both directions
+        return memory, (torch.cat([*h], dim=-1)[None], torch.cat([*c], dim=-1)[None])
 
-    def _decode(self, before: Tensor, memory: Tensor, state: tuple) -> tuple[Tensor, Tensor, tuple]:
-        h, state = self.decoder(F.one_hot(before, SYMBOLS + 1).float(), state)  # (N, T, H)
-        # context = softmax(h (W s)ᵀ) s, with s the memory, one vector a symbol of the query
-        context, weights = attention(h, self.keys(memory), memory)
+    def decode(self, before: Tensor, memory: Tensor, state: tuple) -> tuple[Tensor, Tensor]:
+        h, _ = self.decoder(self.embed_answer(before), state)  # (N, T, H)
+        # c = softmax(h (W_k m)ᵀ / √H) m, with m the memory
+        context, weights = attention(h, self.to_k(memory), memory)
+        # h̃ = tanh(W_c [c; h])
         combined = torch.tanh(self.combine(torch.cat([context, h], dim=-1)))
-        return self.read_out(combined), weights, state
-
-    def forward(self, query: Tensor, answers: Tensor) -> Tensor:
-        """Logits (N, T, K), each from the true symbols before it: `answers` int64 (N, T) moved one
-        place on, behind START.
-        """
-        memory, state = self._encode(query)
-        return self._decode(F.pad(answers[:, :-1], (1, 0), value=START), memory, state)[0]
-
-    @torch.no_grad()
-    def answer(self, query: Tensor) -> Answer:
-        """The answers that the model gives when it reads only its own symbols."""
-        memory, state = self._encode(query)
-        before, steps = torch.full((len(query), 1), START, device=query.device), []
-        for _ in range(self.answer_length):
-            logits, weights, state = self._decode(before, memory, state)
-            before = logits.argmax(-1)
-            steps.append((before, logits, weights))
-        return Answer(*(torch.cat(parts, dim=1) for parts in zip(*steps, strict=True)))
+        return self.output(combined), weights

@@ -1,17 +1,14 @@
-"""A small Transformer that reads a query and writes its answer (Vaswani et al. 2017,
-arXiv:1706.03762): attention, and no recurrence.
+"""A small Transformer that reads a query and writes its answer: attention, and no recurrence.
 
-Layer normalisation comes before each part, not after it (Xiong et al. 2020, arXiv:2002.04745),
-which trains without a warm-up.
-Shapes: N queries in a batch of L symbols, answers of T symbols, D features, K = 13 symbols
-(labkit.data.arithmetic.SYMBOLS).
+Vaswani et al. 2017, arXiv:1706.03762. Layer normalisation comes before each part, not after it
+(Xiong et al. 2020, arXiv:2002.04745), which trains without a warm-up.
+Shapes: N queries of L symbols, answers of T symbols, D features, K symbols to choose from.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.models.seq2seq import START, SYMBOLS, Answer, attention
+from labkit.models.seq2seq import TeacherForced, attention
 
 
 class MultiHeadAttention(nn.Module):
@@ -19,109 +16,89 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
+        if dim % heads:
+            raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
         self.heads = heads
-        self.q, self.kv, self.out = (
-            nn.Linear(dim, dim),
-            nn.Linear(dim, 2 * dim),
-            nn.Linear(dim, dim),
-        )
+        self.to_q, self.to_kv = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
+        self.to_out = nn.Linear(dim, dim)
 
     def forward(
-        self, x: Tensor, memory: Tensor, allowed: Tensor | None = None
+        self, x: Tensor, memory: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Features x (N, T, D) look at memory (N, L, D) → (N, T, D), and the weights (N, heads, T,
-        L).
+        """x (N, T, D) looks at memory (N, L, D): what it finds (N, T, D), weights (N, heads, T, L).
+
+        mask: bool (T, L), true where a place may look.
         """
-        split = (self.q(x), *self.kv(memory).chunk(2, dim=-1))
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in split
-        )  # (N, heads, ·, D/heads)
-        values, weights = attention(q, k, v, allowed)
-        return self.out(values.transpose(1, 2).flatten(2)), weights
+        q, (k, v) = self.to_q(x), self.to_kv(memory).chunk(2, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
+        found, weights = attention(q, k, v, mask)  # (N, heads, T, D/heads)
+        return self.to_out(found.transpose(1, 2).flatten(2)), weights
 
 
 class Block(nn.Module):
-    """Attention to oneself, to `memory` if there is one, then two layers at every place by itself,
-    each added to what comes in.
-    """
+    """Self-attention, cross-attention to a memory if `cross`, and an MLP for each place."""
 
-    def __init__(self, dim: int, heads: int, looks_back: bool = False):
+    def __init__(self, dim: int, heads: int, cross: bool = False):
         super().__init__()
-        self.norm_self, self.attend_self = nn.LayerNorm(dim), MultiHeadAttention(dim, heads)
-        if looks_back:
-            self.norm_memory, self.attend_memory = nn.LayerNorm(dim), MultiHeadAttention(dim, heads)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
-        )
+        self.norm1, self.self_attn = nn.LayerNorm(dim), MultiHeadAttention(dim, heads)
+        if cross:
+            self.norm2, self.cross_attn = nn.LayerNorm(dim), MultiHeadAttention(dim, heads)
+        self.norm3 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(
-        self, x: Tensor, memory: Tensor | None = None, allowed: Tensor | None = None
+        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Features (N, T, D) → (N, T, D), and the weights on memory (N, heads, T, L) or None."""
-        weights, normed = None, self.norm_self(x)
-        x = x + self.attend_self(normed, normed, allowed)[0]
+        weights, normed = None, self.norm1(x)
+        x = x + self.self_attn(normed, normed, mask)[0]
         if memory is not None:
-            looked_up, weights = self.attend_memory(self.norm_memory(x), memory)
-            x = x + looked_up
-        return x + self.feed_forward(x), weights
+            found, weights = self.cross_attn(self.norm2(x), memory)
+            x = x + found
+        return x + self.mlp(self.norm3(x)), weights
 
 
-class Transformer(nn.Module):
-    """Queries, tokens (N, L) → answers of `answer_length` symbols. Trained with teacher forcing and
-    decoded greedily, for the reasons that AttentionSeq2Seq gives; here a mask, not the order of
-    steps, keeps a place from looking at what comes after it.
+class Transformer(TeacherForced):
+    """Queries, tokens (N, L) → answers of `answer_length` symbols; reads up to `query_length`.
+
+    A causal mask, not the order of steps, keeps a place from looking at what comes after it.
     """
 
     def __init__(
         self,
-        query_length: int = 5,
         answer_length: int = 3,
+        query_length: int = 5,
         dim: int = 128,
         heads: int = 4,
         layers: int = 2,
+        n_symbols: int = 13,
     ):
         super().__init__()
-        self.answer_length = answer_length
-        self.embed_query, self.embed_answer = (
-            nn.Embedding(SYMBOLS, dim),
-            nn.Embedding(SYMBOLS + 1, dim),
-        )
-        # attention alone cannot tell 14 from 41: every place adds a vector of its own, learned
-        self.query_places = nn.Parameter(torch.randn(query_length, dim))
-        self.answer_places = nn.Parameter(torch.randn(answer_length, dim))
+        self.answer_length, self.start = answer_length, n_symbols
+        self.query_embedding = nn.Embedding(n_symbols, dim)
+        self.answer_embedding = nn.Embedding(n_symbols + 1, dim)
+        # attention alone cannot tell 14 from 41, so each place adds a vector of its own
+        self.query_positional_embedding = nn.Parameter(torch.randn(query_length, dim))
+        self.answer_positional_embedding = nn.Parameter(torch.randn(answer_length, dim))
         self.encoder = nn.ModuleList(Block(dim, heads) for _ in range(layers))
-        self.decoder = nn.ModuleList(Block(dim, heads, looks_back=True) for _ in range(layers))
-        self.norm_memory = nn.LayerNorm(dim)
-        self.read_out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, SYMBOLS))
+        self.decoder = nn.ModuleList(Block(dim, heads, cross=True) for _ in range(layers))
+        self.norm_memory, self.norm_output = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.output = nn.Linear(dim, n_symbols)
 
-    def _encode(self, query: Tensor) -> Tensor:
-        x = self.embed_query(query) + self.query_places
+    def encode(self, query: Tensor) -> tuple[Tensor]:
+        """What is known of a query (N, L) at each of its places: the memory (N, L, D)."""
+        length, longest = query.shape[1], len(self.query_positional_embedding)
+        if length > longest:
+            raise ValueError(f"got {length} symbols; build a Transformer of query_length={length}")
+        x = self.query_embedding(query) + self.query_positional_embedding[:length]
         for block in self.encoder:
             x, _ = block(x)
-        return self.norm_memory(x)
+        return (self.norm_memory(x),)
 
-    def _decode(self, before: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, before: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         steps = before.shape[1]
-        x = self.embed_answer(before) + self.answer_places[:steps]
-        past = torch.ones(
-            steps, steps, dtype=torch.bool, device=x.device
-        ).tril()  # place t sees places up to t
+        x = self.answer_embedding(before) + self.answer_positional_embedding[:steps]
+        causal_mask = torch.ones(steps, steps, dtype=torch.bool, device=x.device).tril()
         for block in self.decoder:
-            x, weights = block(x, memory, past)
-        return self.read_out(x), weights.mean(1)  # of the last block, its heads averaged
-
-    def forward(self, query: Tensor, answers: Tensor) -> Tensor:
-        """Logits (N, T, K), each from the true symbols before it: `answers` int64 (N, T) moved one
-        place on, behind START.
-        """
-        return self._decode(F.pad(answers[:, :-1], (1, 0), value=START), self._encode(query))[0]
-
-    @torch.no_grad()
-    def answer(self, query: Tensor) -> Answer:
-        """The answers that the model gives when it reads only its own symbols."""
-        memory = self._encode(query)
-        before = torch.full((len(query), 1), START, device=query.device)
-        for _ in range(self.answer_length):
-            logits, weights = self._decode(before, memory)
-            before = torch.cat([before, logits[:, -1:].argmax(-1)], dim=1)
-        return Answer(before[:, 1:], logits, weights)
+            x, weights = block(x, memory, causal_mask)
+        return self.output(self.norm_output(x)), weights.mean(1)  # last block, mean of its heads

@@ -1,0 +1,304 @@
+"""Study 05: arithmetic as translation between characters and pictures, as in Report D."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.data.arithmetic import Glyphs, Queries, all_queries, glyphs, handwrite, held_out, sample
+from labkit.data.splits import SPLITS
+from labkit.models.classifier import Classifier
+from labkit.models.seq2seq import (
+    Answer,
+    AttentionSeq2Seq,
+    GlyphDecoder,
+    GlyphEncoder,
+    NamedSeq2Seq,
+    Seq2Seq,
+    StraightThrough,
+    StyledSeq2Seq,
+)
+from labkit.models.transformer import Transformer
+from labkit.training.classify import predict, shift
+from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, generate_all, train_seq2seq
+
+
+def by_query(queries: Queries, share: float = 0.2, seed: int = 0) -> Tensor:
+    """Whether each query is held out, bool (N,), whatever its pair. It leaks: 26+14 gives 14+26."""
+    return held_out(queries, share, seed, keys=torch.arange(len(queries)))
+
+
+def by_operand(queries: Queries, operands: range) -> Tensor:
+    """Whether each query has an operand in `operands`, such as range(40, 50); bool (N,)."""
+    if not isinstance(operands, range):
+        raise ValueError(f"operands must be a range, such as range(40, 50); got {operands!r}")
+    return torch.isin(torch.stack([queries.a, queries.b]), torch.tensor(operands)).any(0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which queries there are, which of them are held out, and in which order their symbols stand.
+
+    digits: of the longest operands; up to 3 all queries are listed and `split` says which are held
+        out, more are drawn anew for every batch.
+    width: places for an operand, if more than its digits, to ask a model for more than it learned.
+    reverse: the query's last symbol first (Sutskever et al. 2014, sec. 3.3).
+    units_first: the answer's last symbol first.
+    """
+
+    digits: int = 2
+    width: int | None = None
+    operators: str = "+-"
+    split: Callable[[Queries], Tensor] = held_out
+    reverse: bool = False
+    units_first: bool = False
+
+    def __post_init__(self):
+        if self.places < self.digits:
+            raise ValueError(f"{self.digits} digits need as many places, got width={self.width}")
+        if not self.listed and self.split is not held_out:
+            raise ValueError(f"queries of {self.digits} digits are drawn, not listed: no split")
+
+    @property
+    def listed(self) -> bool:
+        return self.digits <= 3
+
+    @property
+    def places(self) -> int:
+        return self.width or self.digits
+
+    def sides(self, n: int = 10_000) -> tuple[Queries, Queries]:
+        """The queries to train on and those held out: all, or `n` of each drawn with one seed."""
+        if not self.listed:
+            generator = torch.Generator().manual_seed(1_000_000)
+            return tuple(self.fresh(n, generator, side) for side in SPLITS)
+        queries = all_queries(self.digits, self.operators)
+        out = self.split(queries)
+        if out.all() or not out.any():
+            raise ValueError(f"{self} leaves a side of the split empty")
+        return tuple(replace(queries[side], digits=self.places) for side in (~out, out))
+
+    def fresh(self, n: int, generator: torch.Generator, split: str = "train") -> Queries:
+        """`n` random queries of one split by a hash of their pairs."""
+        queries = sample(n, self.digits, self.operators, generator, split)
+        return replace(queries, digits=self.places)
+
+    def pairs(self, queries: Queries) -> Pairs:
+        """What the model reads, (N, 2·places + 1), and writes, (N, places + 1)."""
+        query, answer = queries.tokens(), queries.answers()
+        return Pairs(
+            query.flip(1) if self.reverse else query, answer.flip(1) if self.units_first else answer
+        )
+
+
+def fresh_pairs(n: int, generator: torch.Generator, task: Task) -> Pairs:
+    """`n` new pairs of a task, to train on."""
+    return task.pairs(task.fresh(n, generator))
+
+
+@dataclass(frozen=True)
+class ImageToText(TextToText):
+    """Pictures of symbols to tokens; new pictures in every batch, moved by up to 2 pixels.
+
+    glyphs: (train, test). told: also learn from what each picture shows, not from answers alone.
+    """
+
+    model: Callable[..., nn.Module] = Seq2Seq
+    glyphs: tuple[Glyphs, Glyphs] | None = field(default=None, repr=False, compare=False)
+    told: bool = True
+
+    def build(self, answer_length: int) -> nn.Module:
+        # each picture becomes what OneHot makes of a symbol, so that the LSTMs can begin as those
+        # of a text→text model
+        return self.model(answer_length, embed=nn.Sequential(GlyphEncoder(13), StraightThrough()))
+
+    def batch(self, pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pictures = handwrite(pairs.query, self.glyphs[0], generator).flatten(0, 1)
+        return shift(pictures, 2, generator).unflatten(0, pairs.query.shape), pairs.answer
+
+    def loss(
+        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
+    ) -> Tensor:
+        """Mean cross-entropy of what is written and, if told, of what is seen, in nats."""
+        if not self.told:
+            return super().loss(network, shown, target, query, generator)
+        see, decide = network.embed
+        seen = see(shown).float()
+        logits = network.output(network.hidden(decide(seen))).float()
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten()) + F.cross_entropy(
+            seen.flatten(0, 1), query.flatten()
+        )
+
+    def score(self, network: nn.Module, pairs: Pairs) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(0)
+        return super().score(
+            network, Pairs(handwrite(pairs.query, self.glyphs[1], generator), pairs.answer)
+        )
+
+
+@dataclass(frozen=True)
+class TextToImage:
+    """Tokens to pictures by the squared error of pixels, as in the report."""
+
+    glyphs: tuple[Glyphs, Glyphs] | None = field(default=None, repr=False, compare=False)
+
+    def build(self, answer_length: int) -> nn.Module:
+        return Seq2Seq(answer_length, output=GlyphDecoder(256))
+
+    def batch(self, pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return pairs.query, handwrite(pairs.answer, self.glyphs[0], generator) / 255
+
+    def loss(
+        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
+    ) -> Tensor:
+        return F.mse_loss(network(shown).float(), target)
+
+    def score(self, network: nn.Module, pairs: Pairs) -> dict[str, float]:
+        """Nothing: pictures are judged by a classifier afterwards."""
+        return {}
+
+
+@dataclass(frozen=True)
+class NamedTextToImage(TextToImage):
+    """Squared error teaches only the drawing: the symbols are named by a trained text model."""
+
+    def build(self, answer_length: int) -> nn.Module:
+        return NamedSeq2Seq(answer_length)
+
+
+@dataclass(frozen=True)
+class StyledTextToImage(TextToImage):
+    """A conditional VAE with a style for each picture; −ELBO in nats a pixel is minimised."""
+
+    def build(self, answer_length: int) -> nn.Module:
+        return StyledSeq2Seq(answer_length)
+
+    def loss(
+        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
+    ) -> Tensor:
+        terms = network.elbo(shown, target, generator)
+        return terms.negative_elbo.mean() / target[0, 0].numel()
+
+
+@dataclass(frozen=True)
+class ArithmeticRun:
+    """One training run. variant: what is read and written, and by which model.
+
+    data: the DataKey of MNIST, for variants of pictures. start: weights to begin with; they are
+    part of the settings by their content.
+    """
+
+    variant: Any = TextToText()
+    training: Seq2SeqSettings = Seq2SeqSettings()
+    task: Task = Task()
+    data: Any = None  # labkit.data.images.DataKey
+    start: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self):
+        pictures = hasattr(self.variant, "glyphs")
+        if pictures != (self.data is not None):
+            need = "needs data=, the key of MNIST" if pictures else "is of text: leave out data"
+            raise ValueError(f"{self.variant} {need}")
+        if isinstance(self.variant, TextToImage) and (self.task.reverse or self.task.units_first):
+            raise ValueError(f"{self.variant} draws hundreds first: no reverse, no units_first")
+
+    def with_training(self, **changes: Any) -> "ArithmeticRun":
+        """The same run with other training settings, such as seed or epochs."""
+        return replace(self, training=replace(self.training, **changes))
+
+    def trained(self, result: dict[str, Any]) -> nn.Module:
+        """The network of a finished run, on the CPU, in eval mode."""
+        with torch.random.fork_rng():  # leaves the caller's generator alone
+            network = self.variant.build(self.task.places + 1)
+        network.load_state_dict(result["network"])
+        return network.eval()
+
+
+# What each variant needs to learn its task on one core.
+LSTM = ArithmeticRun()
+ATTENTION = ArithmeticRun(TextToText(AttentionSeq2Seq), Seq2SeqSettings(epochs=14, lr=0.01))
+TRANSFORMER = ArithmeticRun(TextToText(Transformer), Seq2SeqSettings(epochs=14, lr=0.003))
+
+
+def image_to_text(data: Any, start: dict[str, Tensor] | None = None) -> ArithmeticRun:
+    """A run of ImageToText; start: the weights of a text→text LSTM, which can calculate."""
+    training = Seq2SeqSettings(epochs=5.5, lr=0.004, batch_size=64)
+    return ArithmeticRun(ImageToText(), training, data=data, start=start)
+
+
+def text_to_image(data: Any) -> ArithmeticRun:
+    """A run of TextToImage, the report's way."""
+    return ArithmeticRun(TextToImage(), Seq2SeqSettings(epochs=8, lr=0.01), data=data)
+
+
+def named_text_to_image(data: Any, start: dict[str, Tensor]) -> ArithmeticRun:
+    """A run of NamedTextToImage; start: the weights of a text→text LSTM."""
+    training = Seq2SeqSettings(epochs=2, lr=0.005)
+    return ArithmeticRun(NamedTextToImage(), training, data=data, start=start)
+
+
+def styled_text_to_image(data: Any, start: dict[str, Tensor]) -> ArithmeticRun:
+    """A run of StyledTextToImage; start: the weights of a text→text LSTM."""
+    training = Seq2SeqSettings(epochs=3, lr=0.005)
+    return ArithmeticRun(StyledTextToImage(), training, data=data, start=start)
+
+
+def run(
+    settings: ArithmeticRun, checkpoint: str | os.PathLike | None = None, show: bool = False
+) -> dict[str, Any]:
+    """Train; returns {"network": weights, "history": rows}, as train_seq2seq."""
+    task, variant = settings.task, settings.variant
+    train, test = task.sides()
+    if settings.data is not None:
+        images = settings.data.load()
+        variant = replace(variant, glyphs=(glyphs(images, "train"), glyphs(images, "test")))
+    pairs = task.pairs(train) if task.listed else partial(fresh_pairs, task=task)
+    return train_seq2seq(
+        variant, pairs, task.pairs(test), settings.training, settings.start, checkpoint, show
+    )
+
+
+def answer_queries(
+    network: nn.Module,
+    queries: Queries,
+    task: Task = Task(),
+    bank: Glyphs | None = None,
+    seed: int = 0,
+) -> Answer:
+    """Greedy answers; answer and query (in the weights) stand hundreds first, whatever the task.
+
+    With a bank, the queries are shown as pictures from it, chosen by `seed`.
+    """
+    shown = task.pairs(queries).query
+    if bank:
+        shown = handwrite(shown, bank, torch.Generator().manual_seed(seed))
+    answer = generate_all(network, shown)
+    if task.units_first:
+        answer = Answer(*(None if part is None else part.flip(1) for part in answer))
+    if task.reverse and answer.weights is not None:
+        answer = answer._replace(weights=answer.weights.flip(2))
+    return answer
+
+
+@torch.no_grad()
+def draw_answers(network: nn.Module, queries: Queries, seed: int = 0, **how: Any) -> Tensor:
+    """The pictures, uint8 (N, T, 1, 28, 28), that a text→image model answers with, in eval mode.
+
+    seed: of the styles. how: what else the model takes, such as temperature=0.5.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = [network(part.to(device), **how) for part in queries.tokens().split(500)]
+    return (255 * torch.cat(parts).float().cpu()).round().to(torch.uint8)
+
+
+def classify_symbols(classifier: Classifier, pictures: Tensor) -> Tensor:
+    """The symbols (N, T) that a classifier of the 13 sees in pictures (N, T, 1, 28, 28)."""
+    return predict(classifier, pictures.flatten(0, 1)).argmax(1).unflatten(0, pictures.shape[:2])
