@@ -5,22 +5,23 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 EXPERIMENTS = 1  # raise it when a change of labkit changes what a run gives
+PLAIN = bool | int | float | str
 
 
 def fingerprint(*facts: Any, **named: Any) -> str:
     """16 hexadecimal digits that change when a fact, or the version of torch, does.
 
     Facts: numbers, strings, None, paths, lists, tuples, dicts, sets, dataclasses (but for fields of
-    compare=False, which shape nothing), tensors (by content), functions and classes (those written
-    in a notebook by their code, the kit's by their name), modules (by their structure, not their
-    weights). Raises TypeError for anything else.
+    compare=False, which shape nothing), tensors (by content), functions and classes (by name, those
+    written in a notebook by their code and what they use of it, too), modules (by their structure,
+    not their weights). Raises TypeError for anything else.
     """
     plain = json.dumps(
         [EXPERIMENTS, torch.__version__, _plain(facts), _plain(named)],
@@ -53,22 +54,61 @@ def _plain(fact: Any) -> Any:
         return {type(fact).__qualname__: fields}
     if isinstance(fact, list | tuple):
         return [_plain(part) for part in fact]
-    if isinstance(fact, set | frozenset | range):
-        return [type(fact).__name__, sorted(map(_plain, fact))]
+    if isinstance(fact, set | frozenset):
+        return ["set", sorted(map(_plain, fact), key=repr)]
+    if isinstance(fact, range):
+        return repr(fact)
     if isinstance(fact, Tensor):
         return {"tensor": content(fact)}
     if isinstance(fact, nn.Module):
-        return {"module": repr(fact)}
+        shapes = {name: value.shape for name, value in fact.state_dict().items()}
+        return {"module": [repr(fact), _plain(shapes), [_settings(m) for m in fact.modules()]]}
     if isinstance(fact, functools.partial):
         return {"partial": [_plain(part) for part in (fact.func, fact.args, fact.keywords)]}
-    if isinstance(fact, CodeType):
-        constants = [
-            _plain(c) for c in fact.co_consts if isinstance(c, CodeType | int | float | str)
-        ]
-        return [hashlib.sha256(fact.co_code).hexdigest()[:16], list(fact.co_names), constants]
     if callable(fact) and hasattr(fact, "__qualname__"):
-        if fact.__module__.startswith(("labkit", "torch")) or not hasattr(fact, "__code__"):
-            return [fact.__module__, fact.__qualname__]
-        closure = [cell.cell_contents for cell in fact.__closure__ or ()]
-        return [_plain(part) for part in (fact.__code__, fact.__defaults__, closure)]
+        return [fact.__module__, fact.__qualname__, _definition(fact)]
     raise TypeError(f"a {type(fact).__name__} has no fingerprint; pass numbers, text or tensors")
+
+
+def _settings(module: nn.Module) -> Any:
+    """A module's own attributes, because its text may leave them out."""
+    own = {k: v for k, v in vars(module).items() if k[0] != "_" and k != "training"}
+    return _plain({name: value for name, value in own.items() if _has_one(value)})
+
+
+def _has_one(value: Any) -> bool:
+    """Whether a value that is only found, not passed, is of a kind that has a fingerprint."""
+    if isinstance(value, tuple | list):
+        return all(map(_has_one, value))
+    return isinstance(value, PLAIN | Tensor) or hasattr(value, "__qualname__")
+
+
+def _definition(fact: Any, seen: tuple = ()) -> Any:
+    """The code of a function or class, but for the kit's, and of what it uses of its own file."""
+    kits = (fact.__module__ or "torch").startswith(("labkit", "torch"))
+    if kits or fact in seen or not isinstance(fact, type | FunctionType):
+        return None
+    seen = (*seen, fact)
+    if isinstance(fact, type):
+        methods = [part for part in vars(fact).values() if isinstance(part, FunctionType)]
+        return [[method.__name__, _definition(method, seen)] for method in methods]
+
+    def plain(value: Any) -> Any:
+        own = getattr(value, "__module__", None) == fact.__module__
+        return _definition(value, seen) if own and callable(value) else _plain(value)
+
+    names, hashed = _code(fact.__code__)
+    used = [v for v in map(fact.__globals__.get, names) if _has_one(v)]
+    cells = [cell.cell_contents for cell in fact.__closure__ or ()]
+    defaults = [fact.__defaults__, fact.__kwdefaults__]
+    return [hashed, _plain(defaults), [plain(value) for value in (*used, *cells)]]
+
+
+def _code(code: CodeType) -> tuple[list[str], Any]:
+    """The names that code uses, and all that it is."""
+    nested = [_code(part) for part in code.co_consts if isinstance(part, CodeType)]
+    names = [*code.co_names, *(name for names, _ in nested for name in names)]
+    constants = [c for c in code.co_consts if not isinstance(c, CodeType)]
+    constants = [sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in constants]
+    digest = hashlib.sha256(code.co_code).hexdigest()[:16]
+    return names, [digest, names, constants, [hashed for _, hashed in nested]]

@@ -61,14 +61,17 @@ def _order(n: int, epoch: int, seed: int) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
 
 
-def due_at(stages: tuple[float, ...], per_epoch: int, steps: int) -> dict[int, list[float]]:
-    """Step → the epochs that are due after it, fractions allowed; several may fall on one step.
+def due_at(
+    stages: tuple[float, ...], epochs: float, per_epoch: int, steps: int
+) -> dict[int, list[float]]:
+    """Step → the epochs due after it, fractions allowed; `epochs`, the run's end, at the last.
 
-    Raises ValueError for epochs below 0 or beyond the end of the run.
+    Several may fall on one step. Raises ValueError for a stage below 0 or beyond the end.
     """
     due: dict[int, list[float]] = {}
     for epoch in stages:
-        if not 0 <= epoch * per_epoch <= steps + 0.5:
-            raise ValueError(f"stage {epoch} is not in a run of {steps / per_epoch:g} epochs")
+        if not 0 <= epoch <= epochs:
+            raise ValueError(f"stage {epoch} is not in a run of {epochs:g} epochs")
         due.setdefault(min(round(epoch * per_epoch), steps), []).append(epoch)
+    due.setdefault(steps, []).append(epochs)
     return due

@@ -193,7 +193,7 @@ def train_gan(
     players = Players(generator, discriminator, optimizer_g, optimizer_d, d_loss, g_loss)
     batches = Batches(images, s.batch_size, s.seed, labels, device)
     steps = batches.steps(s.epochs)
-    due = due_at((*s.stages, s.epochs), batches.per_epoch, steps)
+    due = due_at(s.stages, s.epochs, batches.per_epoch, steps)
     average = AveragedModel(generator, multi_avg_fn=_ema(s.ema), use_buffers=True)
     best = average.module if s.ema else generator
     noise = torch.Generator().manual_seed(s.seed)
@@ -212,8 +212,9 @@ def train_gan(
             terms = gan_step(players, x, z, y, r1, objective and partial(objective, x, noise))
             if s.ema:
                 average.update_parameters(generator)
-            broken = not (terms.d_loss + terms.total).isfinite()  # logged at once, which stops
-            if (step + 1) % s.log_every == 0 or step + 1 == steps or broken:
+            if not (terms.d_loss + terms.total).isfinite():
+                loop.log(**terms.row(), total=terms.total.item())  # which stops with advice
+            if (step + 1) % s.log_every == 0 or step + 1 == steps:
                 loop.log(epoch=(step + 1) / batches.per_epoch, **terms.row())
             if step + 1 in due:
                 loop.snapshot([due[step + 1], state_copy(best)])

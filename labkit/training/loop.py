@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from labkit.files import replacing
@@ -36,9 +37,9 @@ class Loop:
     state: name → all that a step changes: modules, optimizers, schedulers, torch.Generators.
         Torch's global generators are kept as well, so a resumed run ends like an uninterrupted one.
     checkpoint: where that state is kept, every `save_every` seconds and at an interrupt, until the
-        run is over. The file's name gets the run's fingerprint (steps, facts, structure of the
-        networks, hyperparameters of the optimizers): a run with other settings or other data has
-        another file, and neither is taken up nor overwritten.
+        run is over. The file's name gets a fingerprint of the run (steps, facts, networks and their
+        first weights, hyperparameters of the optimizers): a run with other settings or other data
+        has another file, and neither is taken up nor overwritten.
     show: a progress bar; by default there is one unless a sweep, which has its own, runs the loop.
     facts: whatever else shapes the run: settings, images, losses; as `fingerprint` takes them.
 
@@ -67,10 +68,7 @@ class Loop:
         self.checkpoint = None
         if checkpoint:
             parts = {name: _hyperparameters(part) for name, part in state.items()}
-            path, key = Path(checkpoint), fingerprint(steps, parts, facts)
-            self.checkpoint = path.with_name(f"{path.stem}-{key}{path.suffix}")
-            self._start = _weights(state)
-            self._take_up(path)
+            self._take_up(Path(checkpoint), fingerprint(steps, parts, facts))
 
     def __iter__(self) -> Iterator[int]:
         saved_at = time.monotonic()
@@ -131,7 +129,7 @@ class Loop:
             **{name: getattr(self, name) for name in ("step", "history", "snapshots", "stopped")},
             "random": {"torch": torch.get_rng_state(), "cuda": gpu},
             "state": {name: _state_of(part) for name, part in self.state.items()},
-            "weights": [self._start, _weights(self.state)],
+            "weights": _weights(self.state),
         }
         try:
             with replacing(self.checkpoint) as temporary:
@@ -140,16 +138,19 @@ class Loop:
             print(f"{error}\n  Going on without checkpoints: an interrupt would lose this run.")
             self.checkpoint = None
 
-    def _take_up(self, path: Path) -> None:
-        for other in path.parent.glob(f"{path.stem}-*{path.suffix}"):
-            if other != self.checkpoint:
-                print(f"{other} belongs to other settings or data and is left alone")
+    def _take_up(self, path: Path, key: str) -> None:
+        weights = _weights(self.state)
+        self.checkpoint = path.with_name(f"{path.stem}-{key}-{weights}{path.suffix}")
+        for other in sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")):
+            # an interrupted network that is run again goes on under the name that it began with
+            ours = other.name.startswith(f"{path.stem}-{key}-")
+            if ours and load_checkpoint(other)["weights"] == weights:
+                self.checkpoint = other
+            elif other != self.checkpoint:
+                print(f"{other} belongs to other settings, data or weights and is left alone")
         if not self.checkpoint.exists():
             return
         saved = load_checkpoint(self.checkpoint)
-        if self._start not in saved["weights"]:  # an interrupted network, run again, is the latter
-            print(f"{self.checkpoint} began with other weights; starting anew")
-            return
         for name, part in self.state.items():
             restore = part.set_state if isinstance(part, torch.Generator) else part.load_state_dict
             restore(saved["state"][name])
@@ -192,7 +193,8 @@ def _state_of(part: Any) -> Any:
 
 def _weights(state: dict[str, Any]) -> str:
     modules = [part for part in state.values() if isinstance(part, nn.Module)]
-    return fingerprint([[content(w) for w in module.state_dict().values()] for module in modules])
+    trained = [m for m in modules if not isinstance(m, AveragedModel)]  # it follows from the others
+    return fingerprint([[content(w) for w in module.state_dict().values()] for module in trained])
 
 
 class _DeferredInterrupt:
@@ -211,5 +213,5 @@ class _DeferredInterrupt:
         self.requested = True
 
     def __exit__(self, *exception: Any) -> None:
-        if self._old:
+        if self._old is not None:
             signal.signal(signal.SIGINT, self._old)

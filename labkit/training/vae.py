@@ -165,7 +165,7 @@ def _train(
     device, s = next(model.parameters()).device, settings
     batches = Batches(images, s.batch_size, s.seed, labels, device)
     steps = batches.steps(s.epochs)
-    due = due_at((*s.stages, s.epochs), batches.per_epoch, steps)
+    due = due_at(s.stages, s.epochs, batches.per_epoch, steps)
     optimizer = torch.optim.Adam(model.parameters(), lr=s.lr, fused=True)
     noise = torch.Generator().manual_seed(s.seed)
     state = {"model": model, "optimizer": optimizer, "noise": noise}
