@@ -11,17 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+EXPERIMENTS = 1  # raise it when a change of labkit changes what a run gives
+
 
 def fingerprint(*facts: Any, **named: Any) -> str:
     """16 hexadecimal digits that change when a fact, or the version of torch, does.
 
-    Facts: numbers, strings, None, paths, lists, tuples, dicts, sets, dataclasses (by the fields
-    that compare), tensors (by their content), functions and classes (those written in a notebook by
-    their code, the kit's by their name), modules (by their structure, not their weights). Raises
-    TypeError for anything else.
+    Facts: numbers, strings, None, paths, lists, tuples, dicts, sets, dataclasses (but for fields of
+    compare=False, which shape nothing), tensors (by content), functions and classes (those written
+    in a notebook by their code, the kit's by their name), modules (by their structure, not their
+    weights). Raises TypeError for anything else.
     """
     plain = json.dumps(
-        [torch.__version__, _plain(facts), _plain(named)], sort_keys=True, ensure_ascii=False
+        [EXPERIMENTS, torch.__version__, _plain(facts), _plain(named)],
+        sort_keys=True,
+        ensure_ascii=False,
     )
     return hashlib.sha256(plain.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
@@ -44,8 +48,8 @@ def _plain(fact: Any) -> Any:
     if isinstance(fact, dict):
         return {"dict": sorted(([_plain(k), _plain(v)] for k, v in fact.items()), key=repr)}
     if dataclasses.is_dataclass(fact) and not isinstance(fact, type):
-        fields = [f.name for f in dataclasses.fields(fact) if f.compare]  # what makes it equal
-        fields = {name: _plain(getattr(fact, name)) for name in fields}
+        shaping = [f.name for f in dataclasses.fields(fact) if f.compare]
+        fields = {name: _plain(getattr(fact, name)) for name in shaping}
         return {type(fact).__qualname__: fields}
     if isinstance(fact, list | tuple):
         return [_plain(part) for part in fact]
