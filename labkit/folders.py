@@ -54,7 +54,7 @@ def image_folders() -> list[tuple[str, Path]]:
             f"LABKIT_DATA={os.environ['LABKIT_DATA']} is not a folder ({given}); set it to one that"
             f" holds {LAYOUT}, or unset it"
         )
-    raw = given and next((f for f in (given, given / "raw") if any(f.glob("*-idx?-ubyte*"))), None)
+    raw = given and next((f for f in (given, given / "raw") if any(f.glob("*idx?-ubyte*"))), None)
     if raw:
         above = (given.parent, given.parent.parent)
         top = next((folder for folder in above if any(folder.glob("*MNIST/raw"))), None)

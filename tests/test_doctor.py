@@ -112,7 +112,7 @@ def test_what_load_takes_is_ok_and_what_is_missing_is_said(
     items = report()
     assert not any(item.remedy for item in items.values())
     assert str(raw) in items["mnist"].found and "30 training" in items["mnist"].found
-    assert "NOT the published files" in items["mnist"].found
+    assert "NOT the published images" in items["mnist"].found
     for name in ("fashion", "cats"):
         assert f"not in {tmp_path / 'downloads'} or {data_home}" in items[name].found
         assert items[name].found.endswith("the first load draws a built-in stand-in")

@@ -106,7 +106,7 @@ def test_published_files_are_known_by_their_hashes_and_others_are_called_so(
     publish(monkeypatch, "mnist", raw)
     found = load("mnist")
     assert found.is_published and found.provenance == "mnist (LABKIT_DATA)"
-    found.require_published()
+    assert found.require_published() is found
     assert "NOT" not in capsys.readouterr().out
     content = bytearray((raw / NAMES["test", "images"]).read_bytes())
     content[-1] ^= 1  # one pixel
@@ -114,7 +114,7 @@ def test_published_files_are_known_by_their_hashes_and_others_are_called_so(
     found = load("mnist")
     assert found.provenance == "mnist (LABKIT_DATA, not the published files)"
     assert not found.is_published and not found.is_stand_in
-    assert "NOT the published files of MNIST" in capsys.readouterr().out
+    assert "NOT the published images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("where", ["LABKIT_DATA", "stand-in"])
@@ -305,10 +305,13 @@ def test_a_set_that_labkit_data_lacks_comes_from_the_next_rung(given, data_home)
     assert load("fashion").source.startswith("data folder")
 
 
-def test_a_labkit_data_without_a_set_is_said_with_the_layout_that_it_needs(given, capsys):
+def test_a_labkit_data_without_a_set_is_said_with_the_layout_that_it_needs(
+    given, monkeypatch, capsys
+):
     load("mnist", SMALL)
     printed = capsys.readouterr().out
     assert f"LABKIT_DATA={given} has no MNIST (expected MNIST/raw/train-images-idx3" in printed
+    monkeypatch.setitem(images.SETS, "cats", images.SETS["cats"]._replace(draw=noise))
     load("cats", SMALL)
     assert "has no Cats (expected cats/ or cats.tar)" in capsys.readouterr().out
     write_set(given)
@@ -457,7 +460,7 @@ def test_without_a_network_the_stand_in_is_used_and_says_so(data_home, capsys):
     printed = capsys.readouterr().out
     assert (
         "no network" in printed
-        and "NOT the real MNIST" in printed
+        and "NOT the real images" in printed
         and "from: built-in stand-in" in printed
     )
 
@@ -651,7 +654,7 @@ def test_a_key_loads_the_same_images_again_without_a_word(given, capsys):
 
 
 def test_a_key_of_a_stand_in_draws_it_again(data_home, capsys):
-    found = load("cats", SMALL)
+    found = load("mnist", SMALL)
     capsys.readouterr()
     again = found.key.load()
     assert again.is_stand_in and torch.equal(again.train, found.train)

@@ -42,8 +42,6 @@ FILES = (  # of an IDX set; the order of an ImageSet's tensors
     "train-labels-idx1-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-
-
 PUBLISHED = {  # the sha256 of the FILES that torchvision downloads, unpacked: its first 16 digits
     "mnist": ("ba891046e6505d7a", "0fa7898d509279e4", "65a50cbbf4e906d7", "ff7bcfd416de3373"),
     "fashion": ("9fff5efa9144debe", "64171f26c6962db1", "7cd88f551e935100", "59df6c6ad638dc43"),
@@ -108,6 +106,7 @@ class ImageSet:
 
     @property
     def is_stand_in(self) -> bool:
+        """Whether these images are drawn and not real."""
         return self.source == STAND_IN
 
     @property
@@ -149,14 +148,14 @@ def load(name: str, size: tuple[int, int] | None = None, download: bool = True) 
     found = _load(name, size, download, print)
     counts = f"{len(found.train):,} training and {len(found.test):,} test images"
     print(f"{found.title}: {counts}, from: {found.source}")
-    title = SETS[name].title
-    if found.is_stand_in:
-        print(f"  NOTE: these are NOT the real {title} images but drawn ones.")
-        print("  Numbers below describe the stand-in.")
-    elif not found.is_published:
-        print(
-            f"  NOTE: these are NOT the published files of {title}; supplied weights know others."
+    if not found.is_published:
+        drawn = "real images but drawn ones: numbers below describe the stand-in"
+        what = (
+            drawn
+            if found.is_stand_in
+            else "published images: supplied weights were not made for them"
         )
+        print(f"  NOTE: these are NOT the {what}.")
     return found
 
 
@@ -168,13 +167,11 @@ def find(name: str) -> tuple[str, Path] | None:
     """
     folder = _known(name).folder
     for source, root in folders.image_folders():
-        if folder is None:
-            if place := photos.find(root, "cats"):
-                return source, place
-        elif any(
-            files.exists(root / folder / "raw" / f"{f}{z}") for f in FILES for z in ("", ".gz")
-        ):
-            return source, root / folder / "raw"
+        place = root / folder / "raw" if folder else photos.find(root, "cats")
+        if place is None or not files.exists(place):
+            continue
+        if folder is None or any(file.startswith(FILES) for file in os.listdir(place)):
+            return source, place
     return None
 
 
@@ -358,10 +355,9 @@ def _stand_in(name: str, size: tuple[int, int] | None, say: Callable) -> ImageSe
         halves = {"train": draw(wanted[0], seed=0), "test": draw(wanted[1], seed=1)}
         return {part: vars(half) for part, half in halves.items()}
 
-    code = [
-        path.read_text("utf-8") for path in sorted(Path(synthetic.__file__).parent.glob("*.py"))
-    ]
-    found = _cached(f"{name}-stand-in-{fingerprint(code)}", make, wanted == full, say)
+    sources = sorted(Path(synthetic.__file__).parent.glob("*.py"))
+    code = fingerprint([path.read_text("utf-8") for path in sources])
+    found = _cached(f"{name}-stand-in-{code}", make, wanted == full, say)
     halves = list(zip(found.values(), wanted, strict=True))
     tensors = [half[kind][:n] for kind in ("images", "labels") for half, n in halves]
     factors = {
@@ -385,7 +381,5 @@ def _cached(key: str, make: Callable[[], dict], keep: bool, say: Callable) -> di
             with files.replacing(path) as temporary:
                 torch.save(made, temporary)
         except OSError as error:
-            say(
-                f"{error}\n  Going on without a cache: the next load will take as long as this one."
-            )
+            say(f"{error}\n  Going on without a cache: the next load takes as long as this one.")
     return made
