@@ -93,6 +93,8 @@ def command(arguments: argparse.Namespace) -> int:
         return doctor.main()
     from labkit import runner
 
+    if arguments.timeout is not None and not arguments.timeout > 0:
+        return complain("--timeout takes the minutes that one notebook may take, e.g. 30")
     try:
         profile = arguments.profile or current_profile()
         out = (arguments.out or folders.results(profile)).expanduser().resolve()

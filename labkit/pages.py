@@ -127,7 +127,7 @@ def summary_page(outcomes: list, out: Path, **facts: str) -> str:
                 **vars(o),
                 "page": f"{o.stem}.html" if (out / f"{o.stem}.html").exists() else "",
                 "facts": [fact for fact in about if fact],
-                "claims": ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()),
+                "claims": ", ".join(f"{verdict}: {count}" for verdict, count in verdicts.items()),
                 "metrics": key_metrics(o.record),
             }
         )

@@ -37,7 +37,7 @@ class Outcome:
     """What became of one notebook: passed, failed, no record, interrupted or not run, and why."""
 
     stem: str
-    profile: str
+    profile: str = ""
     status: str = "not run"
     detail: str = ""
     seconds: float = 0.0
@@ -192,12 +192,12 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 def known_times(path: Path, run: Run) -> tuple[dict[str, float], list]:
     """Expected seconds by cell id, and the pace of this machine relative to them.
 
-    They are those of the last good run on this machine, else those of the committed notebook.
+    They are those of the last run that passed here, else those of the committed notebook.
     """
     for source in (run.out / "previous" / path.name, path):
         facts = facts_of(source)
         times = facts.get("cell_seconds")
-        if isinstance(times, dict) and times:
+        if isinstance(times, dict) and times and facts.get("status") == "passed":
             known = {cell: float(s) for cell, s in times.items() if isinstance(s, int | float)}
             profile = str(facts.get("profile"))
             start = [(1.0, ENOUGH)] if profile == run.profile else []
@@ -251,12 +251,12 @@ def all_outcomes(run: Run, outcomes: dict[str, Outcome]) -> list[Outcome]:
     """The outcomes of this run and of all notebooks that earlier runs left in its folder."""
     known = dict(outcomes)
     for path in run.out.glob("*.ipynb"):
-        facts = facts_of(path)
-        if path.stem not in known and facts:
-            old = known[path.stem] = Outcome(path.stem, str(facts.get("profile", "")), "unknown")
-            for name in ("status", "detail", "date"):
-                setattr(old, name, str(facts.get(name, getattr(old, name))))
-            old.record = results.read(run.out / f"{path.stem}.json")[0]
+        facts = {"status": "unknown"} | facts_of(path)
+        if path.stem not in known and len(facts) > 1:
+            names = ("profile", "status", "detail", "seconds", "date")
+            told = {n: facts[n] for n in names if type(facts.get(n)) is type(getattr(Outcome, n))}
+            record, _ = results.read(run.out / f"{path.stem}.json")
+            known[path.stem] = Outcome(path.stem, **told, record=record)
     return [known[stem] for stem in sorted(known)]
 
 

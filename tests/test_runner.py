@@ -189,8 +189,9 @@ def test_cell_times_come_from_the_last_good_run_here_else_from_the_committed_not
     this = runner.Run(tmp_path / "out", "smoke", None, None)
     assert runner.known_times(path, this)[0] == {}
 
-    def write(path, profile, seconds):
-        facts = {"profile": profile, "cell_seconds": {"a": seconds, "b": "odd"}}
+    def write(path, profile, seconds, status="passed"):
+        facts = {"profile": profile, "status": status}
+        facts["cell_seconds"] = {"a": seconds, "b": "odd"}
         nbformat.write(new_notebook(metadata={"labkit": facts}), path)
 
     write(path, "cpu", 60.0)
@@ -199,6 +200,8 @@ def test_cell_times_come_from_the_last_good_run_here_else_from_the_committed_not
     times, committed = runner.known_times(path, this)
     assert times == {"a": 6.0} and committed == [(1.0, ENOUGH)]
     (tmp_path / "out" / "previous").mkdir(parents=True)
+    write(tmp_path / "out" / "previous" / "00_x.ipynb", "smoke", 1.0, status="interrupted")
+    assert runner.known_times(path, this)[0] == {"a": 6.0}
     write(tmp_path / "out" / "previous" / "00_x.ipynb", "smoke", 9.0)
     times, here = runner.known_times(path, this)
     assert times == {"a": 9.0} and here == committed and here is not committed
@@ -227,6 +230,12 @@ def test_an_unknown_profile_names_the_three(capsys, monkeypatch):
     monkeypatch.setenv("LABKIT_PROFILE", "worse")
     assert main(["run"]) == 2
     assert re.search("worse.*smoke.*cpu.*full", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_a_time_limit_that_is_none_is_refused(capsys, minutes):
+    assert main(["run", "--timeout", minutes]) == 2
+    assert "--timeout takes the minutes" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
@@ -503,7 +512,7 @@ def test_the_summary_tells_of_all_labs_of_the_folder_with_claims_date_and_profil
     text = (out / "summary.html").read_text()
     assert "2 of 6 labs passed" in text and "09_earlier" not in printed
     assert "09_earlier" in text and "1999-12-31 23:59" in text
-    assert "2 holds" in text and "final accuracy" in text and "final_accuracy" not in text
+    assert "holds: 2" in text and "final accuracy" in text and "final_accuracy" not in text
     assert "Smoke: these numbers only show that the lab runs" in text
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
     assert f"Profile smoke, {time.strftime('%Y')}" in text
