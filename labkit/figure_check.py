@@ -102,7 +102,8 @@ def _axis_problems(ax: Axes, data: np.ndarray) -> Iterator[str]:
         low, high = sorted(axis.get_view_interval())
         where = f"the {'xy'[k]}-axis of {_name(ax)}, {low:.4g} to {high:.4g},"
         label = axis.get_label_text() if axis.get_visible() and axis.label.get_visible() else ""
-        if label and not any(_tick_labels(one) for one in _in_line(ax, k)):
+        shared = (ax.get_shared_x_axes, ax.get_shared_y_axes)[k]().get_siblings(ax)
+        if label and not any(_tick_labels((one.xaxis, one.yaxis)[k]) for one in shared):
             yield (
                 f"{where} is labelled '{label}' but has no tick label inside its limits; set ticks"
                 " where the data are (categories stand at 0, 1, 2 …), or make the label a title"
@@ -135,16 +136,6 @@ def _tick_labels(axis: Axis) -> list[Text]:
 
 def _is_seen(text: Text) -> bool:
     return text.get_visible() and bool(text.get_text().strip())
-
-
-def _in_line(ax: Axes, k: int) -> list[Axis]:
-    """The x-axes (k = 0) shared with `ax` in its column, or the y-axes in its row."""
-    shared = (ax.get_shared_x_axes, ax.get_shared_y_axes)[k]().get_siblings(ax)
-    here = [
-        np.allclose(one.bbox.get_points()[:, k], ax.bbox.get_points()[:, k], atol=9)
-        for one in shared
-    ]
-    return [(one.xaxis, one.yaxis)[k] for one, same in zip(shared, here, strict=True) if same]
 
 
 def _filled(ax: Axes, axis: Axis, k: int, pixels: np.ndarray) -> float:

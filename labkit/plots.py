@@ -42,40 +42,34 @@ def show(figure: Figure, caption: str) -> None:
         if problems:
             plt.close(figure)
             raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
-    picture = png(figure, optimize=True)
-    kind = mime(picture)
+    kind, picture = fewer_bytes(png(figure))
     display({kind: picture, "text/plain": caption}, raw=True, metadata={kind: {"alt": caption}})
     display(Markdown(f"*{caption}*"))
 
 
-def png(figure: Figure, dpi: int = 100, optimize: bool = False) -> bytes:
-    """The figure as PNG bytes; closes it.
-
-    optimize: a third of the size by `fewer_bytes`, which is slow: for files, not for sliders.
-    """
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """The figure as PNG bytes; closes it."""
     buffer = io.BytesIO()
     if engine := figure.get_layout_engine():
         engine.execute(figure)  # settles in two steps, titles above images would be cut off else
     figure.savefig(buffer, format="png", dpi=dpi)
     plt.close(figure)
-    return fewer_bytes(buffer.getvalue()) if optimize else buffer.getvalue()
+    return buffer.getvalue()
 
 
-def mime(picture: bytes) -> str:
-    """The MIME type of a picture that `fewer_bytes` made."""
-    return "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg"
+def fewer_bytes(picture: bytes) -> tuple[str, bytes]:
+    """A picture on white with its MIME type: a PNG in 128 colours, or a JPEG of a photograph.
 
-
-def fewer_bytes(picture: bytes) -> bytes:
-    """A picture on white: a PNG in 128 colours, or a JPEG if it has as many as a photograph."""
+    What has more than 20,000 colours counts as a photograph.
+    """
     image, buffer = Image.open(io.BytesIO(picture)).convert("RGBA"), io.BytesIO()
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image).convert("RGB")
     if flat.getcolors(20_000) is None:
         flat.save(buffer, format="jpeg", quality=82, optimize=True)
-    else:
-        flat.quantize(128, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
+        return "image/jpeg", buffer.getvalue()
+    flat.quantize(128, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    return "image/png", buffer.getvalue()
 
 
 def image_grid(

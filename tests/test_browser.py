@@ -36,39 +36,39 @@ LABS = [
     for path in sorted((ROOT / "notebooks").glob("0[23]_*.ipynb"))
     if any(w in path.read_text(encoding="utf-8") for w in WITH_SLIDERS)
 ]
-START, RUN = (
-    60,
-    240,
-)  # seconds: for JupyterLab and a kernel to start, for a notebook to run in the smoke profile
-SETTINGS = {
-    "@jupyterlab/notebook-extension/tracker": {
-        "windowingMode": "none"
-    },  # cells out of sight stay in the page, with their widgets
+START, RUN = 60, 240  # seconds for JupyterLab to start, for a notebook to run in profile smoke
+SETTINGS = {  # cells out of sight stay in the page, with their widgets
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 CONTENT = "jupyterapp.shell.currentWidget.content"
 PANELS = """
 import torch
-from labkit import latent, pictures, widgets, widgets_conditional, widgets_faces
+from labkit import latent, widgets
+from labkit.widgets import canvas
 
 decode = lambda z: z.sigmoid().prod(1).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
 classifier = lambda images: images.float().mean((1, 2, 3))[:, None] * torch.linspace(0, 0.1, 10)
-frames = [pictures.png(pictures.enlarge(torch.full((1, 28, 28), 60 * k, dtype=torch.uint8))) for k
-in range(5)] # cut
-widgets.scrubber(frames, list("01248"))
+greys = [torch.full((1, 28, 28), 60 * k, dtype=torch.uint8) for k in range(5)]
+widgets.scrubber([canvas.png(canvas.enlarge(grey)) for grey in greys], list("01248"))
 # cut
-widgets.walk(decode, {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}, classifier,
-image_range=(0, 1)) # cut
+ends = {"here": torch.tensor([-2.0, 0.5]), "there": torch.tensor([2.0, 1.0])}
+widgets.walk(decode, ends, classifier, image_range=(0, 1))
+# cut
 widgets.latent_plane(decode, torch.randn(500, 2), torch.arange(500) % 10, classifier)
 # cut
 draw = lambda z, y: (z[:, :1] + y[:, None]).sigmoid()[..., None, None].expand(-1, 1, 28, 28)
-styles = widgets_conditional.same_style({"one": (draw, torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0,
-3.0]]))}, list("0123456789"), classifier) styles.controls["style"].value = 1.0  # it begins at its left
-end styles
+styles = torch.tensor([[-2.0, 0.5], [2.0, 1.0], [0.0, 3.0]])
+panel = widgets.same_style({"one": (draw, styles)}, list("0123456789"), classifier)
+panel.controls["style"].value = 1.0  # it begins at its left end
+panel
 # cut
 colours = lambda z: z[:, :3].sigmoid()[..., None, None].expand(-1, 3, 64, 64)
 axes = latent.principal_axes(torch.randn(100, 4) * torch.tensor([4.0, 3.0, 2.0, 1.0]))
-widgets_faces.directions(colours, axes, {"grey": torch.zeros(4)}, count=1)
+widgets.directions(colours, axes, {"grey": torch.zeros(4)}, count=1)
+# cut
+bright = lambda x, mask: torch.ones(x.shape)
+widgets.completeness(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), {"bright": bright})
 """
 
 
@@ -85,7 +85,8 @@ def browser():
             )  # root, as in a container, has no sandbox
         except playwright.Error as error:
             pytest.skip(
-                f"no Chromium starts here: apt-get install chromium, or playwright install chromium ({str(error).splitlines()[0]})"
+                "no Chromium starts here: apt-get install chromium, or playwright install chromium"
+                f" ({str(error).splitlines()[0]})"
             )
         yield chromium
         chromium.close()
@@ -101,15 +102,11 @@ def jupyterlab(tmp_path):
         path = tmp_path / "settings" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(setting))
-    own = {
-        f"JUPYTER_{name}_DIR": str(tmp_path / name.lower())
-        for name in ("CONFIG", "DATA", "RUNTIME")
-    }
+    folders = ("CONFIG", "DATA", "RUNTIME")
+    own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in folders}
     own |= {
         "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
-    }
-    own |= {
         "LABKIT_PROFILE": "smoke",
         "LABKIT_RESULTS": str(tmp_path / "results"),
         "PYTHONPATH": str(ROOT),
@@ -118,25 +115,12 @@ def jupyterlab(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-    ]
-    command += [
-        "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={tmp_path / 'notebooks'}",
-    ]
-    command += [
-        "--LabApp.expose_app_in_browser=True",
-        "--LabApp.news_url=",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.root_dir={tmp_path / 'notebooks'}"]
+    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     log = (tmp_path / "jupyterlab.log").open("w+")
     server = subprocess.Popen(
         command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -186,7 +170,8 @@ def run_all_cells(page, jupyterlab, name: str) -> None:
         f"() => {{ try {{ return {idle} }} catch {{ return false }} }}", timeout=1000 * START
     )
     page.evaluate(
-        "() => { window.done = false; jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.done = true }) }"
+        "() => { window.done = false; jupyterapp.commands.execute('notebook:run-all-cells')"
+        ".finally(() => { window.done = true }) }"
     )
     page.wait_for_function("() => window.done", timeout=1000 * RUN)
 
@@ -214,7 +199,7 @@ def press_and_see(page, panel, key: str) -> None:
         "image => image.complete && image.naturalWidth > 0", arg=image.element_handle()
     )
     picture, source = image.screenshot(), image.get_attribute("src")
-    sentence = panel.locator(".widget-label").last.inner_text()
+    sentence = panel.locator(".widget-html").last.inner_text()
     handle.focus()
     page.keyboard.press(key)
     changed = (
@@ -222,7 +207,7 @@ def press_and_see(page, panel, key: str) -> None:
     )
     page.wait_for_function(changed, arg=[image.element_handle(), source], timeout=15_000)
     assert image.screenshot() != picture
-    assert panel.locator(".widget-label").last.inner_text() != sentence
+    assert panel.locator(".widget-html").last.inner_text() != sentence
 
 
 @pytest.mark.parametrize("lab", [None, *LABS], ids=lambda lab: lab.stem if lab else "panels")
@@ -242,7 +227,7 @@ def test_sliders_follow_the_arrow_keys(page, jupyterlab, lab):
     assert errors(page) == []
     panels = page.locator(".labkit-panel")
     panels.first.wait_for(timeout=15_000)
-    assert panels.count() >= (5 if lab is None else 1)
+    assert panels.count() >= (6 if lab is None else 1)
     for k in range(panels.count()):
         for key in ("ArrowLeft", "ArrowRight"):
             press_and_see(page, panels.nth(k), key)

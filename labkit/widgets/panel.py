@@ -69,14 +69,10 @@ class Panel:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         """The live widget and, for GitHub, nbconvert and notebooks not yet run, a still picture."""
-        still = plots.fewer_bytes(self.image.value)
-        kind = plots.mime(still)
+        kind, still = plots.fewer_bytes(self.image.value)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         data = {
-            "application/vnd.jupyter.widget-view+json": {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self.box.model_id,
-            },
+            "application/vnd.jupyter.widget-view+json": view,
             kind: base64.b64encode(still).decode(),
             "text/plain": f"{self.sentence} (run the notebook to use the controls)",
         }
