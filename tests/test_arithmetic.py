@@ -244,7 +244,7 @@ def test_pictures_are_of_the_symbols_asked_for(digits, queries):
 
 
 def test_every_picture_of_a_symbol_is_drawn_and_the_halves_share_none_but_the_blank(digits):
-    train, test = glyphs(digits, "train", 40), glyphs(digits, "test", 40)
+    train, test = glyphs(digits, "train"), glyphs(digits, "test")
     seen = handwrite(torch.full((4000, 1), 7), train, generator()).flatten(1).unique(dim=0)
     assert len(seen) == train.count[7]
     both = set(map(bytes, train.images.flatten(1).numpy())) & set(

@@ -439,7 +439,7 @@ def test_the_probe_of_the_curve_has_sums_and_differences():
     for share in (0.2, 0.5):
         task, variant = Task(split=partial(arithmetic.held_out, share=share)), Probed(seen=[])
         sides = (task.pairs(side) for side in task.sides())
-        train_seq2seq(variant, *sides, Seq2SeqSettings(steps=1))
+        train_seq2seq(Seq2Seq(), variant, *sides, Seq2SeqSettings(steps=1))
         operators = variant.seen[0].query[:, 2]
         assert 0.4 < (operators == SYMBOLS.index("+")).double().mean() < 0.6
         assert len(operators) > 500
@@ -456,7 +456,7 @@ def test_no_gradient_that_the_optimizer_sees_is_longer_than_one():
     hook = register_optimizer_step_pre_hook(measure)
     try:
         settings = Seq2SeqSettings(steps=3, batch_size=8)
-        train_seq2seq(Probed(seen=[], scale=1e3), train, test, settings)
+        train_seq2seq(Seq2Seq(2), Probed(seen=[], scale=1e3), train, test, settings)
     finally:
         hook.remove()
     assert lengths == pytest.approx([1, 1, 1], rel=1e-3)

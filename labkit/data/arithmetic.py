@@ -25,7 +25,6 @@ from labkit.data.synthetic.operators import operators as draw_operators
 
 SYMBOLS = "0123456789+- "
 PLUS, MINUS, BLANK = 10, 11, 12  # their places in SYMBOLS
-OPERATOR_SEEDS = {"train": 10, "test": 11}
 MINUS_SIGNS = str.maketrans({"−": "-", "–": "-"})  # what a phone or a copied text may give
 
 
@@ -194,22 +193,22 @@ class Glyphs:
         return torch.repeat_interleave(torch.arange(len(SYMBOLS)), self.count)
 
 
-def glyphs(images: ImageSet, half: str, operators_per: int | None = None) -> Glyphs:
+def glyphs(images: ImageSet, half: str) -> Glyphs:
     """The digits of one half of MNIST, "train" or "test", with drawn + and − and a blank.
 
-    operators_per: pictures of each sign, by default as many as of a digit, 3,000 at most. Train and
-    test share neither digit nor sign. Raises ValueError for another half or another set.
+    There are as many pictures of a sign as of a digit, 3,000 at most. Train and test share neither
+    digit nor sign. Raises ValueError for another half or another set.
     """
-    if half not in OPERATOR_SEEDS:
+    if half not in ("train", "test"):
         raise ValueError(f'half must be "train" or "test", got {half!r}')
     if images.name != "mnist":
         raise ValueError(f'glyphs needs a set of digits, images.load("mnist"); got {images.title}')
     train = half == "train"
     pictures = images.train if train else images.test
     labels = images.train_labels if train else images.test_labels
-    n = operators_per or min(3000, max(1, len(pictures) // 10))
+    n = min(3000, max(1, len(pictures) // 10))
     kind = torch.arange(2).repeat_interleave(n)  # n times +, n times −
-    drawn = draw_operators(2 * n, seed=OPERATOR_SEEDS[half], labels=kind)
+    drawn = draw_operators(2 * n, seed=10 if train else 11, labels=kind)
     count = torch.cat([labels.bincount(minlength=10), torch.tensor([n, n, 1])])
     if (count == 0).any():
         digit = int((count == 0).nonzero()[0])

@@ -6,15 +6,13 @@ decide whether it reads and writes symbols or pictures:
 
     text → text     Seq2Seq()
     image → text    Seq2Seq(embed=nn.Sequential(GlyphEncoder(13), StraightThrough()))
-    text → image    Seq2Seq(output=GlyphDecoder(256)), as in the report; NamedSeq2Seq();
-                    StyledSeq2Seq()
+    text → image    Seq2Seq(output=GlyphDecoder()), as in the report; NamedSeq2Seq, StyledSeq2Seq
 
-Shapes: N queries in a batch of L symbols, answers of T symbols, H hidden units, K symbols to choose
-from. Symbol K stands before the first of an answer, for the models that read their own answers.
+Shapes: N queries of L symbols, answers of T symbols, H hidden units, K symbols to choose from.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,23 +49,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tu
 
 
 class TeacherForced(nn.Module):
-    """A model that reads the symbol before the one it writes: `start` before the first.
+    """A model that reads the symbol before the one it writes, and `start` before the first.
 
     In training that is the true one (teacher forcing; Williams & Zipser 1989): all steps are
     computed at once, and an early mistake does not spoil what the later steps learn. In use the
     model reads its own likeliest symbol (greedy decoding), step after step.
+    A subclass has answer_length, start, encode(query) → what decode() needs of the query, a tuple,
+    and decode(symbols before (N, T), *encoded) → logits (N, T, K), attention weights (N, T, L).
     """
-
-    answer_length: int
-    start: int
-
-    def encode(self, query: Tensor) -> tuple:
-        """All that decode() needs of a query (N, L)."""
-        raise NotImplementedError
-
-    def decode(self, before: Tensor, *encoded: Any) -> tuple[Tensor, Tensor]:
-        """Logits (N, T, K) after the symbols `before` (N, T), and attention weights (N, T, L)."""
-        raise NotImplementedError
 
     def forward(self, query: Tensor, answers: Tensor) -> Tensor:
         """Logits (N, T, K), each from the true symbols of `answers` (N, T) before it."""
@@ -321,8 +310,7 @@ class AttentionSeq2Seq(TeacherForced):
             keras_init(lstm)
 
     def encode(self, query: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The memory (N, L, H) and the decoder's first state, twice (1, N, H)."""
-        memory, (h, c) = self.encoder(self.embed(query))  # h, c (2, N, H/2): both directions
+        memory, (h, c) = self.encoder(self.embed(query))  # (N, L, H); both directions (2, N, H/2)
         return memory, (torch.cat([*h], dim=-1)[None], torch.cat([*c], dim=-1)[None])
 
     def decode(self, before: Tensor, memory: Tensor, state: tuple) -> tuple[Tensor, Tensor]:

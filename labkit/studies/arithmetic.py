@@ -211,10 +211,29 @@ class ArithmeticRun:
         """The same run with other training settings, such as seed or epochs."""
         return replace(self, training=replace(self.training, **changes))
 
+    def build(self) -> nn.Module:
+        """The network before training, with what fits of `start`.
+
+        Raises ValueError if a part that is not trained is missing in `start`, or most of it unused.
+        """
+        with torch.random.fork_rng():  # leaves the caller's generator alone
+            torch.manual_seed(self.training.seed)
+            network = self.variant.build(self.task.places + 1)
+        start, ours = self.start or {}, network.state_dict()
+        taken = {k: w for k, w in start.items() if k in ours and ours[k].shape == w.shape}
+        for name, parameter in network.named_parameters():
+            if not parameter.requires_grad and name not in taken:
+                raise ValueError(f"{self.variant} does not train {name}: give start=, with it")
+        if len(taken) < len(start) / 2:
+            raise ValueError(
+                f"start has little in common with {self.variant}: give a model like it"
+            )
+        network.load_state_dict({**ours, **taken})
+        return network
+
     def trained(self, result: dict[str, Any]) -> nn.Module:
         """The network of a finished run, on the CPU, in eval mode."""
-        with torch.random.fork_rng():  # leaves the caller's generator alone
-            network = self.variant.build(self.task.places + 1)
+        network = self.build()
         network.load_state_dict(result["network"])
         return network.eval()
 
@@ -258,8 +277,9 @@ def run(
         images = settings.data.load()
         variant = replace(variant, glyphs=(glyphs(images, "train"), glyphs(images, "test")))
     pairs = task.pairs(train) if task.listed else partial(fresh_pairs, task=task)
+    network, held_out_pairs = settings.build(), task.pairs(test)
     return train_seq2seq(
-        variant, pairs, task.pairs(test), settings.training, settings.start, checkpoint, show
+        network, variant, pairs, held_out_pairs, settings.training, checkpoint, show
     )
 
 
