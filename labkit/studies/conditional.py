@@ -76,12 +76,13 @@ class ConditionalDCGAN:
 
 @dataclass(frozen=True)
 class ConditionalVAEKind:
-    """The kit's conditional VAE."""
+    """The kit's conditional VAE; gain: what stands in place of the 1 of a one-hot label."""
 
+    gain: float = 10.0
     name: str = "cVAE"
 
     def networks(self, latent_dim: int) -> tuple[ConditionalVAE]:
-        return (ConditionalVAE(latent_dim),)
+        return (ConditionalVAE(latent_dim, gain=self.gain),)
 
     def train(self, run: "Run", networks: tuple, images: ImageSet) -> Trained:
         settings = ReconstructionSettings(run.epochs, run.seed, lr=2e-3, batch_size=64)
