@@ -32,6 +32,7 @@ class Stop:
 
     def __init__(self):
         self.received: list[int] = []
+        self.reason, self.exit_status = "", 0  # of the first: 130 for Ctrl-C, 143 for SIGTERM, …
         self.act = lambda reason, hurry: None
 
     def __enter__(self):
@@ -43,18 +44,11 @@ class Stop:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    @property
-    def exit_status(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 0 if nothing came."""
-        return 128 + self.received[0] if self.received else 0
-
-    @property
-    def reason(self) -> str:
-        name = signal.Signals(self.received[0]).name
-        return f"stopped by {'Ctrl-C' if name == 'SIGINT' else name}"
-
     def _receive(self, number: int, _):
         again = number in self.received and number != getattr(signal, "SIGHUP", None)
+        if not self.received:
+            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            self.reason, self.exit_status = f"stopped by {name}", 128 + number
         self.received.append(number)
         self.act(self.reason, again)
 

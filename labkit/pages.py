@@ -7,7 +7,6 @@ them, so a dollar sign in a code fence stays one.
 import copy
 import html
 import re
-from collections import Counter
 from pathlib import Path
 
 import jinja2
@@ -116,21 +115,8 @@ def summary_text(outcomes: list) -> str:
 
 def summary_page(outcomes: list, out: Path, **facts: str) -> str:
     """The outcomes as an HTML page for the folder `out`; facts: profile, date and machine."""
-    labs = []
-    for o in outcomes:
-        verdicts = Counter(claim["verdict"] for claim in o.record.get("claims", []))
-        about = [f"{o.seconds:.0f} s" if o.seconds else "", o.date]
-        about += [o.profile if o.profile != facts["profile"] else ""]
-        about += [shown(o.record.get(name, "")) for name in ("data", "device")]
-        labs.append(
-            {
-                **vars(o),
-                "page": f"{o.stem}.html" if (out / f"{o.stem}.html").exists() else "",
-                "facts": [fact for fact in about if fact],
-                "claims": ", ".join(f"{verdict}: {count}" for verdict, count in verdicts.items()),
-                "metrics": key_metrics(o.record),
-            }
-        )
-    passed = sum(o.status == "passed" for o in outcomes)
     environment = jinja2.Environment(loader=TEMPLATES, autoescape=True)
-    return environment.get_template("summary.html.j2").render(labs=labs, passed=passed, **facts)
+    environment.filters |= {"shown": shown, "key_metrics": key_metrics}
+    linked = {o.stem for o in outcomes if (out / f"{o.stem}.html").exists()}
+    template = environment.get_template("summary.html.j2")
+    return template.render(labs=outcomes, linked=linked, **facts)
