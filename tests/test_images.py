@@ -13,7 +13,7 @@ import torch
 from torchvision import datasets
 
 from labkit import folders
-from labkit.data import DataKey, images, load, synthetic
+from labkit.data import DataKey, images, load, photos, synthetic
 from labkit.files import replacing
 from labkit.fingerprint import fingerprint
 
@@ -693,3 +693,37 @@ def test_keys_are_equal_if_the_images_are_wherever_they_were_found():
     other = DataKey("mnist", (3, 2), "download", "abd")
     assert here == there and hash(here) == hash(there) and fingerprint(here) == fingerprint(there)
     assert here != other and fingerprint(here) != fingerprint(other)
+
+
+# The real images.
+
+real = pytest.mark.skipif(
+    not os.environ.get("LABKIT_DATA"),
+    reason="needs the real images: set LABKIT_DATA to a folder that has them",
+)
+DIGIT_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # as published
+
+
+@real
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "counts"), [("mnist", DIGIT_COUNTS), ("fashion", [6000] * 10)])
+def test_the_published_files_are_recognised(name, counts):
+    found = load(name, download=False)
+    assert found.is_published and found.source == "LABKIT_DATA"
+    assert found.train.shape == (60_000, 1, 28, 28) and found.test.shape == (10_000, 1, 28, 28)
+    assert found.train_labels.bincount().tolist() == counts
+    assert set(found.test_labels.tolist()) == set(range(10))
+
+
+@real
+@pytest.mark.realdata
+def test_every_cat_is_kept_or_named_and_the_tensors_are_cached(monkeypatch):
+    source, place = images.find("cats")
+    found, cats = load("cats"), photos.read(place)
+    monkeypatch.setattr(photos, "read", lambda place: pytest.fail(f"{place} was read again"))
+    again = load("cats")
+    assert torch.equal(again.test, found.test) and again.source == source == "LABKIT_DATA"
+    kept = len(found.train) + len(found.test)
+    assert kept + len(cats["broken"]) + len(cats["copies"]) == 15_747
+    assert 0.08 < len(found.test) / kept < 0.12
+    assert torch.equal(cats["images"][cats["held_out"]], found.test)

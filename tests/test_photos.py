@@ -424,12 +424,31 @@ def test_a_file_too_large_for_an_image_is_left_out_unread(tmp_path, monkeypatch,
     assert broken.endswith("huge.png' (ValueError)")
 
 
-def test_a_sparse_file_of_gigabytes_is_neither_read_nor_hashed(tmp_path, monkeypatch, pictures):
-    place = write_folder(tmp_path / "cats", {**pictures, "huge.jpg": b""})
-    with open(place / "huge.jpg", "r+b") as file:
-        file.truncate(10**10)
-    key = photos.key(place)
-    assert photos.read(place)["broken"] == ["'huge.jpg' (ValueError)"] and len(key) == 16
+def test_a_file_too_large_for_an_image_is_not_hashed_either(tmp_path, monkeypatch, pictures):
+    monkeypatch.setattr(photos, "MOST_BYTES", 5_000)
+    place = write_folder(tmp_path / "cats", {**pictures, "huge.jpg": bytes(6_000)})
+    before = photos.key(place)
+    (place / "huge.jpg").write_bytes(bytes([1]) * 6_000)
+    assert photos.key(place) == before
+    (place / "0" / "000.png").write_bytes(bytes(10))
+    assert photos.key(place) != before
+
+
+def test_a_cache_ends_with_the_code_or_the_pillow_that_made_it(tmp_path, monkeypatch, pictures):
+    place = write_folder(tmp_path / "cats", pictures)
+    before = photos.key(place)
+    monkeypatch.setattr(photos, "VERSION", photos.VERSION + 1)
+    after = photos.key(place)
+    monkeypatch.setattr("PIL.__version__", "0")
+    assert len({before, after, photos.key(place)}) == 3
+
+
+def test_a_single_folder_in_a_folder_counts_so_that_others_can_come(tmp_path, pictures):
+    """An archive's one top folder is its name; a folder's subfolders are part of the paths."""
+    files = {f"first/{k:03}.png": content for k, content in enumerate(pictures.values())}
+    found = photos.read(write_folder(tmp_path / "cats", files))
+    assert found["held_out"].tolist() == [photos.is_held_out(name) for name in sorted(files)]
+    assert found["held_out"].tolist() != [photos.is_held_out(n[6:]) for n in sorted(files)]
 
 
 @pytest.mark.filterwarnings("error")

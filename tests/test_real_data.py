@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from labkit import weights
-from labkit.data import arithmetic, images, load, photos
+from labkit import folders, weights
+from labkit.data import arithmetic, images, load
 from labkit.metrics.class_balance import classify, describe
 from labkit.models.classifier import Classifier
 from labkit.models.gan import Generator, sample
@@ -34,7 +34,7 @@ def real():
 @pytest.fixture(scope="module")
 def stand_in():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "_roots", lambda: [])
+        patch.setattr(folders, "image_folders", lambda: [])
         return {name: load(name, download=False) for name in ("mnist", "fashion")}
 
 
@@ -50,47 +50,6 @@ def read_after():
         return accuracy(model, test.test, test.test_labels)
 
     return measure
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion"])
-def test_the_sets_have_their_published_counts(real, name):
-    found = real[name]
-    assert found.train.shape == (60_000, 1, 28, 28) and found.test.shape == (10_000, 1, 28, 28)
-    assert found.source == "LABKIT_DATA" and not found.is_stand_in
-    assert set(found.train_labels.tolist()) == set(found.test_labels.tolist()) == set(range(10))
-
-
-def test_fashion_mnist_is_balanced_and_mnist_as_its_authors_say(real):
-    assert real["fashion"].train_labels.bincount().tolist() == [6000] * 10
-    assert real["mnist"].train_labels.bincount().tolist() == [
-        5923,
-        6742,
-        5958,
-        6131,
-        5842,
-        5421,
-        5918,
-        6265,
-        5851,
-        5949,
-    ]
-
-
-def test_cats_are_read_once_and_then_cached(real, monkeypatch):
-    monkeypatch.setattr(photos, "read", lambda place: pytest.fail(f"{place} was read again"))
-    again = load("cats")
-    assert torch.equal(again.test, real["cats"].test) and again.source == "LABKIT_DATA"
-
-
-def test_every_cat_is_either_kept_or_named(real):
-    cats = real["cats"]
-    place = photos.find(next(iter(images._roots()))[1], "cats")
-    content = torch.load(
-        images.home() / "cache" / f"cats-{photos.fingerprint(place)}.pt", weights_only=True
-    )
-    kept = len(cats.train) + len(cats.test)
-    assert kept + len(content["broken"]) + len(content["copies"]) == 15_747
-    assert 0.08 < len(cats.test) / kept < 0.12
 
 
 @pytest.mark.parametrize(

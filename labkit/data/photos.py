@@ -200,5 +200,5 @@ def _limited(file, size: int) -> bytes:
 def _without_top(names: Iterable[str]) -> dict[str, str]:
     """Each name without the one folder, such as cats/, that an archive has around all images."""
     parts = {name: PurePosixPath(name).parts for name in names}
-    skip = int(len({p[0] for p in parts.values()}) == 1 and all(len(p) > 1 for p in parts.values()))
+    skip = 1 if len({first for first, *_ in parts.values()}) == 1 else 0
     return {name: "/".join(p[skip:]) for name, p in parts.items()}
