@@ -1,5 +1,4 @@
-"""The sliders in a real JupyterLab and a real headless Chromium: run all cells, press an arrow key,
-see the picture change.
+"""The sliders in a real JupyterLab and Chromium: press an arrow key and see the picture change.
 
 Screenshots are kept in build/browser/. Nothing outside of this machine is reached: requests to
 other hosts are refused.
@@ -94,9 +93,7 @@ def browser():
 
 @pytest.fixture
 def jupyterlab(tmp_path):
-    """(URL, token, folder) of a JupyterLab with settings of its own that serves `folder`; ended
-    with its kernels afterwards.
-    """
+    """(URL, token, folder) of a JupyterLab that serves `folder`, ended with its kernels."""
     (tmp_path / "notebooks").mkdir()
     for plugin, setting in SETTINGS.items():
         path = tmp_path / "settings" / f"{plugin}.jupyterlab-settings"
@@ -189,9 +186,7 @@ def errors(page) -> list[str]:
 
 
 def press_and_see(page, panel, key: str) -> None:
-    """Press an arrow key on the panel's slider (its last, if it has several): the picture and the
-    sentence below it change.
-    """
+    """Press an arrow key on the panel's last slider: the picture and the sentence change."""
     image, handle = panel.locator("img"), panel.locator(".noUi-handle").last
     handle.scroll_into_view_if_needed()
     # a picture in the page counts only once it is decoded

@@ -171,6 +171,19 @@ def test_a_legend_on_data_is_refused():
     assert check_figure(figure) == []
 
 
+def test_data_beyond_the_limits_are_not_under_a_legend_beside_the_axes():
+    figure, ax = curve(xlim=(0, 6))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    assert check_figure(figure) == []
+
+
+def test_a_legend_on_points_is_refused():
+    figure, ax = plt.subplots()
+    ax.scatter(*np.random.default_rng(0).random((2, 200)), label="points")
+    ax.legend(loc="upper right")
+    assert problems(figure, "covers data")
+
+
 def test_the_legend_of_a_figure_counts_too():
     figure, ax = curve(1, 0)
     figure.legend(loc="upper left")

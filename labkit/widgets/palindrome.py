@@ -10,7 +10,7 @@ from labkit.data import palindromes
 from labkit.widgets.panel import Panel, applied
 
 # shares of the figure or of an axes; a constrained layout would double the time of a key press
-MARGINS = dict(left=0.05, right=0.99, bottom=0.17, top=0.97, wspace=0.28, hspace=0.4)
+MARGINS = dict(left=0.065, right=0.99, bottom=0.17, top=0.97, wspace=0.28, hspace=0.4)
 
 
 def palindrome_gates(network: nn.Module, start: str, encoding: str = "one_hot") -> Panel:
