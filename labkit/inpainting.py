@@ -54,8 +54,7 @@ class Prior(NamedTuple):
 def fitted_prior(vae: VAE, images: Tensor, batch_size: int = 500) -> Prior:
     """The Gaussian with mean and covariance of the codes of images, a closer fit than N(0, I).
 
-    Covariance = Cov(μ) + mean of diag σ² over the images: that of the mixture of all q(z|x). Raises
-    ValueError for fewer than two images.
+    Covariance = Cov(μ) + mean of diag σ², that of the mixture of all q(z|x).
     """
     if len(images) < 2:
         raise ValueError(f"a covariance needs two images or more, got {len(images)}")
@@ -80,10 +79,9 @@ def search(
 
         z* = argmin_z  −trust · log p_θ(x_visible | z) − log p(z)
 
-    trust = 1 gives the maximum a posteriori code. The decoder treats pixels as independent given z,
-    but its errors are correlated between neighbours, so that thousands of pixels hold less evidence
-    than it assumes: trust < 1 corrects for that. watch: called after each step with the number of
-    steps done and the codes.
+    trust = 1 gives the maximum a posteriori code. But p_θ takes pixels for independent given z, and
+    the errors of neighbouring pixels are correlated: trust < 1 corrects for that. watch: called
+    after each step with the number of steps done and the codes.
     """
     device, was_training = next(vae.parameters()).device, vae.training
     x, mask = unit_range(images.to(device)), mask.to(device)
@@ -109,10 +107,7 @@ def search(
 
 
 def by_search(vae: VAE, images: Tensor, mask: Tensor, prior: Prior, **settings: Any) -> Tensor:
-    """What a VAE, trained on whole images, decodes from the codes found by `search`.
-
-    settings: steps, lr, trust, watch of `search`.
-    """
+    """What a VAE decodes from the codes found by `search`, with its settings steps, lr, …"""
     z = search(vae, images, mask, prior, **settings)
     with torch.inference_mode(), autocast(z.device):
         return torch.cat([vae.decode(part).cpu() for part in z.split(250)])

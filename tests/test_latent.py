@@ -126,9 +126,9 @@ def test_slerp_between_opposite_codes_takes_half_a_great_circle(dim, nudge):
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
 @pytest.mark.parametrize("b", [torch.ones(4), torch.ones(1, 3)])
 def test_codes_that_do_not_match_are_refused(interpolate, b):
-    with pytest.raises(ValueError, match="two codes of one length"):
+    with pytest.raises(ValueError, match="expected codes"):
         interpolate(torch.ones(3), b, 0.5)
-    with pytest.raises(ValueError, match="t is a number or"):
+    with pytest.raises(ValueError, match="t a number or"):
         interpolate(torch.ones(3), torch.ones(3), torch.ones(2, 2))
 
 

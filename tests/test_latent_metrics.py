@@ -48,12 +48,22 @@ def test_the_silhouette_is_of_a_sample_of_all_codes():
     assert found == pytest.approx([silhouette(halves[0], labels)] * 2, abs=0.2)
 
 
-@pytest.mark.parametrize("setting", [dict(k=0), dict(folds=-1), dict(k=1.5)])
-def test_numbers_of_neighbours_and_folds_are_counts(setting):
-    with pytest.raises(ValueError, match="must be a whole number, 1 or more"):
-        knn_predictions(*clusters(5), **setting)
-    with pytest.raises(ValueError, match="must be a whole number, 1 or more"):
-        factor_r2(clusters(5)[0], torch.rand(200), **setting)
+@pytest.mark.parametrize(
+    ("setting", "name"), [(dict(k=0), "n_neighbors"), (dict(folds=-1), "fold"), (dict(k=1.5), "")]
+)
+def test_numbers_of_neighbours_and_folds_are_counts(setting, name):
+    mu, labels = clusters(5)
+    with pytest.raises(ValueError, match=name):
+        knn_predictions(mu, labels, **setting)
+    with pytest.raises(ValueError, match=name):
+        factor_r2(mu, mu[:, 0], **setting)
+
+
+def test_a_sample_and_a_list_have_positive_sizes():
+    with pytest.raises(ValueError, match="sample_size"):
+        silhouette(*clusters(5), n=-5)
+    with pytest.raises(ValueError, match="count must be a whole number"):
+        mixed_pairs(np.eye(3), -1)
 
 
 def test_no_code_votes_for_itself():
@@ -77,6 +87,14 @@ def test_more_neighbours_than_codes_is_no_error():
 def test_confusion_is_the_share_of_a_class():
     shares = confusion(torch.tensor([0, 0, 0, 0, 2]), torch.tensor([0, 0, 0, 2, 2]), classes=3)
     assert np.allclose(shares, [[0.75, 0, 0.25], [0, 0, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("bad", [[0, 3], [-1, 0]])
+def test_confusion_of_other_classes_is_refused(bad):
+    good = torch.tensor([0, 1])
+    for pair in ((good, torch.tensor(bad)), (torch.tensor(bad), good)):
+        with pytest.raises(ValueError, match="not among the 3 classes"):
+            confusion(*pair, classes=3)
 
 
 def test_mixed_pairs_come_worst_first_and_once():

@@ -53,7 +53,7 @@ def test_what_is_no_distance_is_refused(bad):
 
 
 def test_a_quantile_needs_test_images():
-    with pytest.raises(ValueError, match="50 test images have no 1% quantile; .* from 0.02 to 1"):
+    with pytest.raises(ValueError, match="50 test images have no 1% quantile; use 0.02 to 1"):
         memorisation(BASELINE, BASELINE[:50])
     with pytest.raises(ValueError, match="no 0% quantile"):
         memorisation(BASELINE, BASELINE, quantile=0)

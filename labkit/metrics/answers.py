@@ -29,10 +29,8 @@ def by_position(predicted: Tensor, answers: Tensor) -> Tensor:
 def _right(predicted: Tensor, answers: Tensor) -> Tensor:
     """Which characters are right, bool (N, L)."""
     if predicted.ndim != 2 or predicted.shape != answers.shape:
-        raise ValueError(
-            "predictions and answers must have one shape (N, L), got "
-            f"{tuple(predicted.shape)} and {tuple(answers.shape)}"
-        )
+        shapes = f"{tuple(predicted.shape)} and {tuple(answers.shape)}"
+        raise ValueError(f"predictions and answers must have one shape (N, L), got {shapes}")
     if len(answers) == 0:
         raise ValueError("there are no answers to score")
     return predicted == answers
@@ -50,23 +48,6 @@ def confusion_by_position(predicted: Tensor, answers: Tensor) -> Tensor:
     return torch.from_numpy(counts)
 
 
-def kinds(queries: Queries) -> dict[str, Tensor]:
-    """Properties that make a query hard, as labels (N,); −1 where one does not apply.
-
-    operator: 0 for +, 1 for −; result: 1 if negative; carries (of sums) and borrows (of
-    differences): how many; digits: length of the result without its sign.
-    """
-    powers = 10 ** torch.arange(1, queries.digits + 1)
-    carried = carries(queries)
-    return {
-        "operator": (queries.sign < 0).long(),
-        "result": (queries.result < 0).long(),
-        "carries": torch.where(queries.sign > 0, carried, -1),
-        "borrows": torch.where(queries.sign < 0, carried, -1),
-        "digits": (queries.result.abs()[:, None] >= powers).sum(1) + 1,
-    }
-
-
 def carries(queries: Queries) -> Tensor:
     """Number of carries in a + b, or of borrows in a − b, int64 (N,).
 
@@ -82,22 +63,26 @@ def carries(queries: Queries) -> Tensor:
     return count
 
 
-NAMES = {"operator": {0: "a + b", 1: "a − b"}, "result": {0: "0 or more", 1: "negative"}}
-
-
 def breakdown(queries: Queries, predicted: Tensor) -> pd.DataFrame:
-    """Exact match and per-character accuracy for every kind of query.
+    """Exact match and per-character accuracy for each kind of query.
 
-    Index (kind, value); columns n, exact, characters.
+    Index (kind, value): operator, sign of the result, number of carries (of sums) or of borrows (of
+    differences), digits of the result. Columns n, exact, characters.
     """
-    right, rows = _right(predicted, queries.answers()), {}
-    for kind, labels in kinds(queries).items():
-        for value in labels[labels >= 0].unique().tolist():
-            chosen = right[labels == value].double()
-            name = NAMES.get(kind, {}).get(value, str(value))
-            exact, characters = chosen.all(1).double().mean().item(), chosen.mean().item()
-            rows[kind, name] = {"n": len(chosen), "exact": exact, "characters": characters}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["kind", "value"])
+    result, is_sum = pd.Series(queries.result.numpy()), queries.sign.numpy() > 0
+    carried = pd.Series(carries(queries).numpy()).astype(str)
+    kinds = {
+        "operator": np.where(is_sum, "a + b", "a − b"),
+        "result": np.where(result < 0, "negative", "0 or more"),
+        "carries": carried.where(is_sum),  # groupby leaves out the others
+        "borrows": carried.where(~is_sum),
+        "digits": result.abs().astype(str).str.len().astype(str),
+    }
+    right = _right(predicted, queries.answers()).double()
+    scores = pd.DataFrame({"exact": right.prod(1), "characters": right.mean(1)})
+    parts = {kind: scores.groupby(values) for kind, values in kinds.items()}
+    table = {kind: part.mean().assign(n=part.size()) for kind, part in parts.items()}
+    return pd.concat(table, names=["kind", "value"])[["n", "exact", "characters"]]
 
 
 def mistakes(queries: Queries, predicted: Tensor, n: int = 5) -> list[tuple[str, str, str]]:
@@ -109,10 +94,9 @@ def mistakes(queries: Queries, predicted: Tensor, n: int = 5) -> list[tuple[str,
 
 
 def ceiling(accuracy: dict[str, float] | Tensor, tokens: Tensor) -> float:
-    """Share of sequences (N, L) that are read without error, if symbols are read independently.
+    """Share of sequences (N, L) read without error, if symbols are read independently: ∏ p.
 
-    accuracy: share of each of SYMBOLS that is read right, as a dict or a tensor (13,). If all have
-    the same accuracy p, a sequence of k characters has pᵏ. Raises ValueError outside of [0, 1].
+    accuracy: share p of each of SYMBOLS that is read right, in [0, 1], a dict or a tensor (13,).
     """
     if isinstance(accuracy, dict):
         accuracy = torch.tensor([accuracy[symbol] for symbol in SYMBOLS])
@@ -122,10 +106,7 @@ def ceiling(accuracy: dict[str, float] | Tensor, tokens: Tensor) -> float:
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % confidence interval of a share of `right` in `n` (Wilson 1927).
-
-    Unlike the normal approximation, it has a width at 0 and n, too.
-    """
+    """Wilson's 95 % interval of a share of `right` in `n` (1927), not empty at 0 and n either."""
     from scipy.stats import binomtest  # here: the import takes a second
 
     if not 0 <= right <= n or n < 1:

@@ -12,8 +12,7 @@ from labkit.metrics.frechet import frechet_distance, total_variance
 def classify(classifier: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
     """Features (N, D) and class probabilities (N, K) that a frozen Classifier gives to images.
 
-    images: (N, C, H, W), uint8 or float in [0, 1]; ValueError for other shapes, types or ranges,
-    which the classifier would accept without an error.
+    images: (N, C, H, W), uint8 or float in [0, 1]; ValueError for others.
     """
     check_images(images)
     features = torch.cat([classifier.features(part) for part in images.split(batch_size)])
@@ -47,10 +46,8 @@ def class_histogram(probabilities: Tensor) -> Tensor:
     Raises ValueError unless the probabilities are (N, K), N at least 1, and finite.
     """
     if probabilities.ndim != 2 or not len(probabilities) or not probabilities.isfinite().all():
-        raise ValueError(
-            f"expected finite class probabilities (N, K), got {tuple(probabilities.shape)}, "
-            f"{int((~probabilities.isfinite()).sum())} values not finite; see classify()"
-        )
+        found = f"{tuple(probabilities.shape)}, {int(probabilities.isnan().sum())} of them NaN"
+        raise ValueError(f"expected finite class probabilities (N, K), got {found}; see classify()")
     counts = probabilities.argmax(1).bincount(minlength=probabilities.shape[1])
     return counts.double() / len(probabilities)
 
@@ -63,16 +60,12 @@ def classes_covered(share: Tensor, threshold: float = 0.01) -> int:
 def histogram_distance(p: Tensor, q: Tensor) -> float:
     """Total variation distance ½ Σ |p − q| of two class histograms (K,), in [0, 1].
 
-    It is the share of images that would have to change class. Two samples of N images of one
-    distribution have about √(K / 2N) / 2. Raises ValueError for vectors that are not histograms.
+    It is the share of images that would have to change class; for two samples of N images of one
+    distribution about √(K / 2N) / 2. Raises ValueError for vectors that are not histograms.
     """
-    for h in (p, q):
-        valid = h.shape == p.shape and h.ndim == 1 and (h >= 0).all() and abs(h.sum() - 1) < 1e-6
-        if not valid:
-            raise ValueError(
-                "expected two histograms (K,) that sum to 1, got "
-                f"{tuple(p.shape)} and {tuple(q.shape)}; see class_histogram()"
-            )
+    shares = all((h >= 0).all() and abs(h.sum() - 1) < 1e-6 for h in (p, q))
+    if not shares or p.ndim != 1 or p.shape != q.shape:
+        raise ValueError(f"expected two histograms (K,) that sum to 1, got {p} and {q}")
     return 0.5 * (p.double() - q.double()).abs().sum().item()
 
 

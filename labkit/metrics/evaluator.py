@@ -3,13 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from labkit.metrics import class_balance
 from labkit.metrics.checks import check_counts
-from labkit.metrics.class_balance import (
-    class_histogram,
-    classes_covered,
-    classify,
-    histogram_distance,
-)
 from labkit.metrics.frechet import frechet_distance, total_variance
 from labkit.metrics.kid import kid
 from labkit.metrics.prdc import prdc
@@ -20,7 +15,7 @@ from labkit.profile import autocast
 def evenly_spaced(items: Tensor, n: int) -> Tensor:
     """`n` of the items (N, …) spread evenly over all of them, or all if there are fewer.
 
-    The first n would not do: the first half of MNIST's test images is easier than the second.
+    The first n are no fair sample: the first half of MNIST's test images is easier than the second.
     """
     check_counts(n=n)
     return items if len(items) <= n else items[torch.arange(n) * len(items) // n]
@@ -30,15 +25,15 @@ class Evaluator:
     """Scores images (N, C, H, W) against `real` ones (M, C, H, W) by the features of a classifier.
 
     n_near: how many images of each set, evenly spaced, are used for nearest neighbours (the cost
-    grows with its square) and for sharpness. Compare scores only if they come from the same
-    classifier, the same real images, and equal N.
+    grows with its square) and for sharpness. Scores compare only at equal N, and only if classifier
+    and real images are the same.
     """
 
     def __init__(self, classifier: nn.Module, real: Tensor, n_near: int = 2000):
         self.classifier, self.n_near = classifier, n_near
         self.features, probabilities = self._classify(real)
         self.near, self.real = evenly_spaced(self.features, n_near), evenly_spaced(real, n_near)
-        self.histogram = class_histogram(probabilities)
+        self.histogram = class_balance.class_histogram(probabilities)
         self.variance = total_variance(self.features)
 
     def distance(self, images: Tensor) -> dict[str, float]:
@@ -67,14 +62,15 @@ class Evaluator:
 
     def _classify(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with autocast("cpu"):  # for real and generated images alike, so both are rounded alike
-            features, probabilities = classify(self.classifier, images)
+            features, probabilities = class_balance.classify(self.classifier, images)
         return features.float(), probabilities.float()
 
     def _distance(self, features: Tensor, probabilities: Tensor) -> dict[str, float]:
-        share, d2 = class_histogram(probabilities), frechet_distance(features, self.features)
+        share = class_balance.class_histogram(probabilities)
+        d2 = frechet_distance(features, self.features)
         return {
             "frechet": d2,
             "percent": 100 * d2 / self.variance,
-            "classes": classes_covered(share),
-            "uneven": histogram_distance(share, self.histogram),
+            "classes": class_balance.classes_covered(share),
+            "uneven": class_balance.histogram_distance(share, self.histogram),
         }

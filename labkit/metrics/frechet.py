@@ -2,8 +2,7 @@
 
     d² = ‖μ_x − μ_y‖² + tr(Σ_x + Σ_y − 2 (Σ_x Σ_y)^½)     (Dowson & Landau 1982; Heusel et al. 2017)
 
-The features are those of the kit's own classifier, so the numbers cannot be compared with the
-Inception-FID of the literature.
+The features are those of the kit's own classifier: do not compare with published Inception-FIDs.
 
 Pitfalls. Two samples of one distribution do not score 0 but about `expected_floor`: state N, M and
 D, compare only at equal N, and show the score of real images against real ones. This bias depends
@@ -23,29 +22,23 @@ from labkit.metrics.checks import check_counts, check_enough, check_features
 def frechet_distance(x: Tensor, y: Tensor) -> float:
     """d² of features x (N, D) and y (M, D), in the squared unit of the features.
 
-    With X̃ᵀX̃ = Σ_x and ỸᵀỸ = Σ_y, tr (Σ_x Σ_y)^½ is the sum of the singular values of X̃Ỹᵀ, and so of
-    R_x R_yᵀ for the R factors (D, D) of X̃ and Ỹ. This is real for covariances of any rank, where
-    the matrix root can be complex. Raises ValueError for features that cannot be compared, and for
-    N or M below D + 1, where the sample covariance cannot have full rank.
+    With RᵀR = Σ, from the QR decomposition of the centred features, tr (Σ_x Σ_y)^½ is the sum of
+    the singular values of R_x R_yᵀ: real for any rank, where the matrix root can be complex. Raises
+    ValueError for features that cannot be compared, and unless N and M exceed D: the covariance of
+    fewer samples has no full rank.
     """
     x, y = check_features(x, y)
     check_enough(x, y, x.shape[1] + 1, "more samples than dimensions, for a covariance")
-    return _distance(_moments(x), _moments(y))
+    (mean_x, r_x), (mean_y, r_y) = _moments(x), _moments(y)
+    # tr Σ = ‖R‖²_F
+    traces = r_x.square().sum() + r_y.square().sum() - 2 * torch.linalg.svdvals(r_x @ r_y.T).sum()
+    return max(0.0, ((mean_x - mean_y).square().sum() + traces).item())
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and R factor (D, D) of features (N, D), RᵀR = Σ, in float64."""
     mean = x.double().mean(0)
-    r = torch.linalg.qr(x.double() - mean, mode="r").R  # (X̃ᵀX̃ would lose digits)
-    return mean, r / (len(x) - 1) ** 0.5
-
-
-def _distance(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]) -> float:
-    """d² from mean and R factor of two sets of features."""
-    (mean_x, r_x), (mean_y, r_y) = x, y
-    # tr Σ = ‖R‖²_F
-    traces = r_x.square().sum() + r_y.square().sum() - 2 * torch.linalg.svdvals(r_x @ r_y.T).sum()
-    return max(0.0, ((mean_x - mean_y).square().sum() + traces).item())
+    return mean, torch.linalg.qr(x.double() - mean, mode="r").R / (len(x) - 1) ** 0.5
 
 
 def total_variance(x: Tensor) -> float:
@@ -60,9 +53,8 @@ def expected_floor(x: Tensor, n: int, m: int) -> float:
 
         (1/n + 1/m) · (Σ_i λ_i + ½ Σ_ij λ_i λ_j (1 + δ_ij) / (λ_i + λ_j)),   λ: eigenvalues of Σ_x
 
-    This is the score of a perfect generator, to second order in the sampling error of mean and
-    covariance; for Σ = I it is (1/n + 1/m)(D + D(D + 1)/4). Features of ReLU units have heavier
-    tails than a Gaussian, and a higher floor.
+    It is the score of a perfect generator, to second order in the sampling error; for Σ = I it is
+    (1/n + 1/m)(D + D(D + 1)/4). ReLU features have heavier tails, and a higher floor.
     """
     check_counts(n=n, m=m)
     x, _ = check_features(x, x)
@@ -86,11 +78,11 @@ def frechet_infinity(
 ) -> Extrapolation:
     """d² of infinitely many samples, extrapolated in 1/N (FID∞, Chong & Forsyth 2020).
 
-    For each k of `parts`, features x (N, D) and y (M, D) are cut at random into k parts, and the k
-    distances are averaged. A line through these means is fitted by least squares. The paper leaves
-    y whole and so keeps the bias of its M samples; here both shrink, so that two samples of one
-    distribution have the limit 0 (with noise: it can be negative). Raises ValueError as
-    `frechet_distance` does for the smallest parts, and for fewer than two values in `parts`.
+    For each k of `parts`, features x (N, D) and y (M, D) are cut at random into k parts, the k
+    distances are averaged, and a line is fitted to these means. The paper leaves y whole and keeps
+    the bias of its M samples; here both shrink, and two samples of one distribution have the limit
+    0 (but for noise, so it can be negative). Raises ValueError as `frechet_distance` does, and for
+    fewer than two values in `parts`.
     """
     if len(set(parts)) < 2 or min(parts) < 1:
         raise ValueError(f"a line needs two or more numbers of parts, 1 or more each; got {parts}")
@@ -102,6 +94,6 @@ def frechet_infinity(
     distances = []
     for k in parts:
         pairs = zip(x.tensor_split(k), y.tensor_split(k), strict=True)
-        distances.append(float(np.mean([_distance(_moments(a), _moments(b)) for a, b in pairs])))
+        distances.append(float(np.mean([frechet_distance(a, b) for a, b in pairs])))
     slope, limit = np.polyfit([k / len(x) for k in parts], distances, 1)
     return Extrapolation(float(limit), float(slope), [len(x) // k for k in parts], distances)

@@ -1,7 +1,4 @@
-"""Does the gradient of the last step's loss reach the first step?
-
-The vanishing gradient problem: Hochreiter 1991; Pascanu et al. 2013, arXiv:1211.5063.
-"""
+"""Does the gradient of the last step's loss reach the first step? (Hochreiter 1991)"""
 
 import torch
 import torch.nn.functional as F

@@ -1,8 +1,7 @@
 """How close is a restored region to the original? PSNR of the hidden pixels.
 
-Pitfalls. PSNR prefers a blurred guess to a sharp one whose edges are shifted by a pixel. Visible
-pixels must not count, because a method would then gain from a smaller mask. The mean of PSNRs over
-images is a mean of decibels, not of squared errors.
+Pitfalls. PSNR prefers a blurred guess to a sharp one whose edges are shifted by a pixel. The mean
+of PSNRs over images is a mean of decibels, not of squared errors.
 """
 
 import torch
@@ -16,7 +15,7 @@ def psnr_hidden(images: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
 
         PSNR = 10 log₁₀ (1 / mean (x − y)²)
 
-    images and guess: (N, C, H, W), uint8 or float in [0, 1]. ∞ for equal pixels. Raises ValueError
+    images and guess: (N, C, H, W), uint8 or float in [0, 1]. Equal pixels give ∞. Raises ValueError
     for other images, for shapes that do not fit, and if nothing is hidden.
     """
     if guess.shape != images.shape or mask.shape[-2:] != images.shape[-2:]:

@@ -17,15 +17,11 @@ def knn_predictions(mu: Tensor, labels: Tensor, k: int = 15, folds: int = 5) -> 
     mu: codes (N, J); labels: (N,). Neighbours come from the other folds, so that no code votes for
     itself. Raises ValueError if a class has fewer images than folds.
     """
-    check_counts(k=k, folds=folds)
     rarest = labels.unique(return_counts=True)[1].min().item()
     if rarest < folds:
-        raise ValueError(
-            f"each class needs {folds} codes or more, one per fold; the rarest has {rarest}: "
-            "pass more images"
-        )
-    nearest = KNeighborsClassifier(min(k, _smallest_training_set(mu, folds)))
+        raise ValueError(f"each class needs {folds} codes or more; the rarest has {rarest}")
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
+    nearest = KNeighborsClassifier(min(k, len(mu) * (folds - 1) // folds))
     return torch.from_numpy(cross_val_predict(nearest, mu.numpy(), labels.numpy(), cv=split))
 
 
@@ -39,7 +35,6 @@ def silhouette(mu: Tensor, labels: Tensor, n: int = 2000) -> float:
 
     1: tight clusters that are far apart; 0: clusters that touch; below 0: mixed classes.
     """
-    check_counts(n=n)
     sample = dict(sample_size=min(n, len(mu)), random_state=0)
     return float(silhouette_score(mu.numpy(), labels.numpy(), **sample))
 
@@ -49,6 +44,13 @@ def confusion(labels: Tensor, predictions: Tensor, classes: int = 10) -> np.ndar
 
     A row sums to 1, or to 0 for a class without images.
     """
+    if (
+        not 0
+        <= min(labels.min(), predictions.min())
+        <= max(labels.max(), predictions.max())
+        < classes
+    ):
+        raise ValueError(f"some labels are not among the {classes} classes, 0 to {classes - 1}")
     pair = labels.numpy(), predictions.numpy()
     return confusion_matrix(*pair, labels=range(classes), normalize="true")
 
@@ -68,7 +70,7 @@ def mixed_pairs(shares: np.ndarray, count: int = 5) -> list[tuple[int, int, floa
 def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
     """Which dimensions of μ (N, J) vary with the image, Var_x(E[z_j|x]) > threshold: bool (J,).
 
-    The others have collapsed to the prior and carry no information (Burda et al. 2016, sec. 5.2).
+    The others have collapsed to the prior (Burda et al. 2016, section 5.2).
     """
     return mu.var(0) > threshold
 
@@ -79,11 +81,10 @@ def factor_r2(mu: Tensor, factor: Tensor, k: int = 15, folds: int = 5) -> float:
     mu: codes (N, J); factor: (N,). Cross-validated; a prediction worse than the mean counts as 0.
     Raises ValueError for a constant factor, which has no variance to predict.
     """
-    check_counts(k=k, folds=folds)
     if not factor.double().var() > 0:  # written so that NaN fails too
         raise ValueError("the factor is constant or not finite, so it has no variance to predict")
-    nearest = KNeighborsRegressor(min(k, _smallest_training_set(mu, folds)))
     split = KFold(folds, shuffle=True, random_state=0)
+    nearest = KNeighborsRegressor(min(k, len(mu) * (folds - 1) // folds))
     guess = cross_val_predict(nearest, mu.numpy(), factor.numpy(), cv=split)
     return max(0.0, float(r2_score(factor.numpy(), guess)))
 
@@ -91,17 +92,11 @@ def factor_r2(mu: Tensor, factor: Tensor, k: int = 15, folds: int = 5) -> float:
 def rank_correlations(mu: Tensor, factor: Tensor, labels: Tensor) -> list[float]:
     """Spearman's ρ of each dimension of codes (N, J) with a factor (N,), averaged over classes.
 
-    It is computed within each class, because classes differ in the factor: across them, a dimension
-    that only separates ones from zeros would correlate with the width. Returns J numbers; NaN where
-    the dimension or the factor is constant within a class.
+    Across classes, a dimension that only separates ones from zeros would correlate with the width.
+    Returns J numbers; NaN where the dimension or the factor is constant within a class.
     """
     members = [labels == label for label in labels.unique()]
     return [
         float(np.mean([spearmanr(mu[m, j].numpy(), factor[m].numpy()).statistic for m in members]))
         for j in range(mu.shape[1])
     ]
-
-
-def _smallest_training_set(mu: Tensor, folds: int) -> int:
-    """Codes outside of the largest fold: no more neighbours than these can be asked for."""
-    return len(mu) - -(-len(mu) // folds)

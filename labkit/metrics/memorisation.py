@@ -18,19 +18,15 @@ def memorisation(generated: Tensor, held_out: Tensor, quantile: float = 0.01) ->
     is, ½ for new images and 1 for copies (Mann–Whitney's U / NM; Meehan et al. 2020,
     arXiv:2004.05675); copies: share of generated images that are closer than the given quantile of
     the test images, about `quantile` for new images. Raises ValueError for distances that are
-    negative or not finite, and for too few test images for the quantile.
+    negative or not finite, and if the test images are too few for the quantile.
     """
     for name, d in (("generated", generated), ("test", held_out)):
         if d.ndim != 1 or not len(d) or not d.isfinite().all() or (d < 0).any():
-            raise ValueError(
-                f"expected the distances of {name} images as (N,), finite and not negative, got "
-                f"{tuple(d.shape)}; pass pixels.nearest(images, train)[0]"
-            )
+            wanted = f"finite distances of {name} images as (N,), not negative"
+            raise ValueError(f"expected {wanted}; pass pixels.nearest(images, train)[0]")
     if not 0 < quantile < 1 or len(held_out) * quantile < 1:
-        raise ValueError(
-            f"{len(held_out)} test images have no {quantile:.0%} quantile; pass more of them, or "
-            f"a quantile from {1 / len(held_out):.2g} to 1"
-        )
+        n = len(held_out)
+        raise ValueError(f"{n} test images have no {quantile:.0%} quantile; use {1 / n:.2g} to 1")
     generated, held_out = generated.double(), held_out.double()
     u = mannwhitneyu(held_out, generated, method="asymptotic").statistic  # pairs, ties count half
     return {

@@ -5,10 +5,9 @@
 (Karras et al. 2019, arXiv:1812.04948, section 4.1.) f are the features of the kit's classifier
 instead of LPIPS, so the numbers cannot be compared with published ones.
 
-Pitfalls. A model that always draws the same image has length 0: report recall or coverage, too.
-Images must not be rounded to 256 levels, because steps of ε would vanish. The lengths have a heavy
-tail, so many pairs are needed. `slerp` suits codes of many dimensions, whose lengths are all about
-the same; in 2 dimensions use `lerp`.
+Pitfalls. A model that always draws the same image has length 0: report recall or coverage, too. The
+lengths have a heavy tail, so many pairs are needed. `slerp` suits codes of many dimensions, whose
+norms are all about the same; in 2 dimensions use `lerp`.
 """
 
 from collections.abc import Callable
@@ -33,11 +32,10 @@ def perceptual_path_length(
 ) -> tuple[float, float]:
     """Mean of n squared speeds and its standard error, in squared feature units per unit of t.
 
-    draw: codes (N, Z) → float images in [0, 1] (N, C, H, W), in eval mode, so that the image of a
-    code does not depend on the batch; features: images → (N, D); way: `latent.slerp` or
-    `latent.lerp`. epsilon: the paper's 1e-4 is close to the rounding of float32; 1e-3 measures the
-    same. Raises ValueError for uint8 images, values outside of [0, 1], and lengths that are not
-    finite.
+    draw: codes (N, Z) → float images in [0, 1] (N, C, H, W), in eval mode; features: images →
+    (N, D); way: `latent.slerp` or `latent.lerp`. epsilon: the paper's 1e-4 is close to the rounding
+    of float32; 1e-3 measures the same. Raises ValueError for other images and for lengths that are
+    not finite.
     """
     if n < 2 or not 0 < epsilon < 1:
         raise ValueError(f"n is 2 or more and epsilon in (0, 1), got n = {n}, epsilon = {epsilon}")

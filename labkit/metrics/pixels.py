@@ -54,24 +54,26 @@ def distinct(images: Tensor) -> int:
 def rms_distances(a: Tensor, b: Tensor) -> Tensor:
     """All distances between images a (N, C, H, W) and b (M, C, H, W), (N, M).
 
-    Exact to the last digit for uint8, so that copies are at 0: with 128 subtracted, grey levels lie
-    in [−128, 127], and the sums of 1,024 products are integers up to 2²⁴, which float32 can hold.
-    Float images in [0, 1] are compared in float64. Raises ValueError for images of unequal shapes.
+    0 for copies: without rounding for uint8, within 1e-7 for float images in [0, 1]. Raises
+    ValueError for images of unequal shapes.
     """
-    for images in (a, b):
-        check_images(images)
+    x, y = _grey(a), _grey(b)
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(f"expected images of one shape, got {tuple(a.shape)}, {tuple(b.shape)}")
-    if a.dtype == b.dtype == torch.uint8:
-        x, y = (images.flatten(1).float() - 128 for images in (a, b))
-    else:
-        x, y = (unit_range(images).flatten(1).double() * 255 - 128 for images in (a, b))
-    total = 0
-    for p, q in zip(x.split(1024, dim=1), y.split(1024, dim=1), strict=True):
+    dtype, squares = torch.promote_types(x.dtype, y.dtype), 0
+    # grey levels in [−128, 127]: the sum of 1,024 products is an integer that float32 holds exactly
+    for p, q in zip(x.to(dtype).split(1024, 1), y.to(dtype).split(1024, 1), strict=True):
         # Σ (p − q)² = Σ q² − 2 Σ pq + Σ p²
-        squares = torch.addmm(q.square().sum(1), p, q.T, alpha=-2)
-        total = squares.add_(p.square().sum(1, keepdim=True)).add_(total)
-    return total.clamp_min_(0).div_(x.shape[1]).sqrt_().div_(255)
+        part = torch.addmm(q.square().sum(1), p, q.T, alpha=-2)
+        squares = part.add_(p.square().sum(1, keepdim=True)).add_(squares)
+    return squares.clamp_min_(0).div_(x.shape[1]).sqrt_().div_(255)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Grey levels less 128 of images, (N, D): float32 from uint8, float64 from float in [0, 1]."""
+    check_images(images)
+    x = images.flatten(1)
+    return x.double() * 255 - 128 if x.is_floating_point() else x.float() - 128
 
 
 def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tuple[Tensor, Tensor]:
@@ -89,9 +91,8 @@ def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tu
 def closest_across(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` closest pairs of images of different classes, at most one for each two classes.
 
-    Returns indices int64 (count, 2) and distances (count,), closest first. Only the closest pair of
-    each two classes counts, because the most alike classes would otherwise fill the list. Raises
-    ValueError for a single class.
+    Otherwise the two most similar classes would fill the list. Returns indices int64 (count, 2) and
+    distances (count,), closest first. Raises ValueError for a single class.
     """
     check_counts(count=count)
     places = {label: (labels == label).nonzero()[:, 0] for label in labels.unique().tolist()}

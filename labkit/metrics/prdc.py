@@ -8,14 +8,11 @@ set; N real features x_i, M generated ones y_j.
     density   = Σ_ij [y_j ∈ B(x_i)] / (k M)            (Naeem et al. 2020, arXiv:2002.09797)
     coverage  = share of B(x_i) with some y_j in it
 
-Pitfalls. Two samples of one distribution do not score 1 in precision and recall, whose values then
-depend on the dimension, nor in coverage, about 1 − 2⁻ᵏ for N = M: show the scores of real images
-against real ones. The large ball of a real outlier contains bad samples, which raises precision,
-and density less; generated outliers raise recall in the same way. Density exceeds 1 if samples
-concentrate where real ones are dense. All four depend on k, N and M: compare only at equal ones.
+Pitfalls. Two samples of one distribution do not score 1 in precision and recall, which then depend
+on the dimension, nor in coverage, about 1 − 2⁻ᵏ for N = M: show the scores of real images against
+real ones. Outliers have large balls: real ones raise precision, generated ones recall. Density
+exceeds 1 if samples concentrate where real ones are dense. All depend on k, N and M.
 """
-
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -26,30 +23,28 @@ from labkit.metrics.checks import check_counts, check_enough, check_features
 def prdc(real: Tensor, generated: Tensor, k: int = 5, batch_size: int = 1000) -> dict[str, float]:
     """precision, recall, density, coverage of features real (N, D) and generated (M, D).
 
-    k: which nearest neighbour sets the radius. Distances are computed in blocks of `batch_size`²,
-    so that memory does not grow with N × M. Raises ValueError for features that cannot be compared,
-    or fewer than k + 1 of them.
+    k: which nearest neighbour sets the radius. Memory holds `batch_size` rows of distances. Raises
+    ValueError for features that cannot be compared, or fewer than k + 1 of them.
     """
     check_counts(k=k, batch_size=batch_size)
     real, generated = check_features(real, generated)
     check_enough(real, generated, k + 1, f"the {k} nearest neighbours of each among the others")
     centre = real.double().mean(0)  # |x|² + |y|² − 2 x·y loses fewest digits around 0
     x, y = real.double() - centre, generated.double() - centre
-    radii_x, radii_y = (_radii(f, k, batch_size)[:, None] for f in (x, y))
+    radii_x, radii_y = _radii(x, k, batch_size), _radii(y, k, batch_size)
     balls = torch.zeros(len(y), dtype=torch.int64)  # number of B(x_i) that hold y_j
-    filled, recalled = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.bool)
-    for i, j in product(range(0, len(x), batch_size), range(0, len(y), batch_size)):
-        rows, columns = slice(i, i + batch_size), slice(j, j + batch_size)
-        d2 = _squared_distances(x[rows], y[columns])
-        inside = d2 < radii_x[rows]
-        balls[columns] += inside.sum(0)
-        filled[rows] |= inside.any(1)
-        recalled[rows] |= (d2 < radii_y[columns].T).any(1)
+    filled, recalled = [], []
+    for rows, radii in zip(x.split(batch_size), radii_x.split(batch_size), strict=True):
+        d2 = _squared_distances(rows, y)
+        inside = d2 < radii[:, None]
+        balls += inside.sum(0)
+        filled.append(inside.any(1))
+        recalled.append((d2 < radii_y).any(1))
     return {
         "precision": (balls > 0).double().mean().item(),
-        "recall": recalled.double().mean().item(),
+        "recall": torch.cat(recalled).double().mean().item(),
         "density": balls.sum().item() / (k * len(y)),
-        "coverage": filled.double().mean().item(),
+        "coverage": torch.cat(filled).double().mean().item(),
     }
 
 
