@@ -82,7 +82,8 @@ class ConditionalVAEKind:
     name: str = "cVAE"
 
     def networks(self, latent_dim: int) -> tuple[ConditionalVAE]:
-        return (ConditionalVAE(latent_dim, gain=self.gain),)
+        model = ConditionalVAE(latent_dim, gain=self.gain)
+        return (model.to(memory_format=torch.channels_last),)  # faster convolutions
 
     def train(self, run: "Run", networks: tuple, images: ImageSet) -> Trained:
         settings = ReconstructionSettings(run.epochs, run.seed, lr=2e-3, batch_size=64)
