@@ -44,12 +44,10 @@ def encode(
     """
     if not hasattr(model, "encode"):
         raise TypeError(f"a {type(model).__name__} has no encoder; use a VAE, VAE-GAN, autoencoder")
-    if images.dtype != torch.uint8:
-        raise ValueError(f"expected uint8 images, got {images.dtype}; pass them as loaded")
     device, codes = next(model.parameters()).device, []
     noise = None if seed is None else torch.Generator().manual_seed(seed)
     for k in range(0, len(images), batch_size):
-        x = images[k : k + batch_size].to(device).float() / 255
+        x = unit(images[k : k + batch_size].to(device))
         code = model.encode(x, *([] if labels is None else [labels[k : k + batch_size].to(device)]))
         if isinstance(code, tuple):
             mu, log_var = (part.float().cpu() for part in code)
@@ -58,3 +56,10 @@ def encode(
             code = mu + (0.5 * log_var).exp() * epsilon
         codes.append(code.float().cpu())
     return torch.cat(codes)
+
+
+def unit(images: Tensor) -> Tensor:
+    """uint8 images as floats in [0, 1]. Raises ValueError for images that are not uint8."""
+    if images.dtype != torch.uint8:
+        raise ValueError(f"expected uint8 images, got {images.dtype}; pass them as loaded")
+    return images.float() / 255

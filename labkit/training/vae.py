@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from labkit.data.masks import random_masks
 from labkit.models.autoencoder import Inpainter
+from labkit.models.images import unit
 from labkit.models.vae import VAETerms
 from labkit.profile import autocast
 from labkit.training.batches import Batches, due_at
@@ -128,7 +129,7 @@ def evaluate(
     noise, terms = torch.Generator().manual_seed(seed), []
     vae.eval()
     for k in range(0, len(images), batch_size):
-        x = images[k : k + batch_size].to(device).float() / 255
+        x = unit(images[k : k + batch_size].to(device))
         given = () if labels is None else (labels[k : k + batch_size].to(device),)
         with autocast(device):
             terms.append(vae(x, *given, noise))
@@ -141,7 +142,7 @@ def mean_squared_error(model: nn.Module, images: Tensor, seed: int = 0) -> float
     """Error of reconstructed uint8 images, pixels in [0, 1]; the same masks at every call."""
     device, noise, total = next(model.parameters()).device, torch.Generator().manual_seed(seed), 0.0
     for part in images.split(250):
-        x = part.to(device).float() / 255
+        x = unit(part.to(device))
         with autocast(device):
             total += F.mse_loss(_reconstruct(model, x, noise), x).item() * len(part)
     return total / len(images)
@@ -177,7 +178,7 @@ def _train(
         x, y = batches(step)
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, s)
         with autocast(device):
-            loss = loss_of(x.float() / 255, y, noise)
+            loss = loss_of(unit(x), y, noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
