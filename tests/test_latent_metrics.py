@@ -49,7 +49,8 @@ def test_the_silhouette_is_of_a_sample_of_all_codes():
 
 
 @pytest.mark.parametrize(
-    ("setting", "name"), [(dict(k=0), "n_neighbors"), (dict(folds=-1), "fold"), (dict(k=1.5), "")]
+    ("setting", "name"),
+    [(dict(k=0), "n_neighbors"), (dict(folds=-1), "fold"), (dict(k=1.5), "1.5")],
 )
 def test_numbers_of_neighbours_and_folds_are_counts(setting, name):
     mu, labels = clusters(5)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from labkit.metrics.checks import check_counts, check_enough, check_features
@@ -22,8 +23,8 @@ from labkit.metrics.checks import check_counts, check_enough, check_features
 def frechet_distance(x: Tensor, y: Tensor) -> float:
     """d² of features x (N, D) and y (M, D), in the squared unit of the features.
 
-    With RᵀR = Σ, from the QR decomposition of the centred features, tr (Σ_x Σ_y)^½ is the sum of
-    the singular values of R_x R_yᵀ: real for any rank, where the matrix root can be complex. Raises
+    With triangular R, RᵀR = Σ, the trace of (Σ_x Σ_y)^½ is the sum of the singular values of
+    R_x R_yᵀ: real for any rank, where the matrix root can be complex. Raises
     ValueError for features that cannot be compared, and unless N and M exceed D: the covariance of
     fewer samples has no full rank.
     """
@@ -37,8 +38,18 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and R factor (D, D) of features (N, D), RᵀR = Σ, in float64."""
-    mean = x.double().mean(0)
-    return mean, torch.linalg.qr(x.double() - mean, mode="r").R / (len(x) - 1) ** 0.5
+    parts = x.split(2500)  # small enough for the processor's cache
+    mean = sum(part.double().sum(0) for part in parts) / len(x)
+    gram = np.zeros((x.shape[1], x.shape[1]), order="F")
+    for part in parts:  # add to the upper half of X̃ᵀX̃, X̃ = x − mean
+        gram = dsyrk(1.0, (part - mean).numpy().T, beta=1.0, c=gram, overwrite_c=True)
+    gram = torch.from_numpy(gram)
+    smallest, largest = torch.linalg.eigvalsh(gram, UPLO="U")[[0, -1]]
+    if smallest > 1e-8 * largest:
+        r = torch.linalg.cholesky(gram, upper=True)
+    else:  # X̃ᵀX̃ has lost the digits of small variances, and X̃ has not
+        r = torch.linalg.qr(x.double() - mean, mode="r").R
+    return mean, r / (len(x) - 1) ** 0.5
 
 
 def total_variance(x: Tensor) -> float:
