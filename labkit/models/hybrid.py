@@ -36,7 +36,8 @@ class VAEGAN(nn.Module):
     def __init__(self, latent_dim: int = 64, base: int = 16):
         super().__init__()
         self.latent_dim = latent_dim
-        self.encoder = conv_encoder(2 * latent_dim, 2 * base)
+        encoder = conv_encoder(2 * latent_dim, 2 * base)
+        self.encoder = encoder.to(memory_format=torch.contiguous_format)
         self.encoder.apply(initialise)
         self.generator = Generator(latent_dim, base)
 

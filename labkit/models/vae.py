@@ -127,8 +127,8 @@ class ConditionalVAE(nn.Module):
     ):
         super().__init__()
         self.latent_dim, self.classes, self.gain = latent_dim, classes, gain
-        outputs = nn.Linear(hidden[-1], 2 * latent_dim)
-        self.encoder = nn.Sequential(*dense([784 + classes, *hidden]), outputs)
+        layers = dense([784 + classes, *hidden])
+        self.encoder = nn.Sequential(*layers, nn.Linear(hidden[-1], 2 * latent_dim))
         layers = Generator(latent_dim + classes, base).layers[:-1]  # without its tanh
         self.decoder = nn.Sequential(nn.Unflatten(1, (latent_dim + classes, 1, 1)), *layers)
 
@@ -171,8 +171,8 @@ def linear_vae(
     family: type[VAE] = VAE,
 ) -> VAE:
     """A VAE of linear layers for 28×28 images: 784 → hidden → 2J, and back in reverse order."""
-    outputs = nn.Linear(hidden[-1], 2 * latent_dim)
-    encoder = nn.Sequential(nn.Flatten(), *dense([784, *hidden], activation), outputs)
+    layers = dense([784, *hidden], activation)
+    encoder = nn.Sequential(nn.Flatten(), *layers, nn.Linear(hidden[-1], 2 * latent_dim))
     layers = dense([latent_dim, *reversed(hidden)], activation)
     pixels = [nn.Linear(hidden[0], 784), nn.Unflatten(1, (1, 28, 28))]
     return family(encoder, nn.Sequential(*layers, *pixels), latent_dim)
@@ -225,5 +225,5 @@ def conv_vae(latent_dim: int = 2, base: int = 16, hidden: int = 256) -> VAE:
 def face_vae(latent_dim: int = 32, base: int = 16) -> VAE:
     """A convolutional VAE for 64×64 photographs: four layers of base to 8·base filters."""
     shape = dict(base=base, size=64, channels=3)
-    decoder = conv_decoder(latent_dim, **shape, activation=nn.ReLU)
-    return VAE(conv_encoder(2 * latent_dim, **shape), decoder, latent_dim)
+    encoder = conv_encoder(2 * latent_dim, **shape)
+    return VAE(encoder, conv_decoder(latent_dim, **shape, activation=nn.ReLU), latent_dim)
