@@ -15,13 +15,15 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from labkit import pictures, plots, widgets
-from labkit.data import images, load, palindromes, synthetic
+from labkit import plots, widgets
+from labkit.data import arithmetic, images, load, palindromes, photos, synthetic
 from labkit.metrics import frechet, kid, prdc
 from labkit.models import LSTM, Classifier, VanillaRNN
 from labkit.models.gan import Generator, ReportGenerator
+from labkit.models.seq2seq import AttentionSeq2Seq, Seq2Seq
+from labkit.models.transformer import Transformer
 from labkit.profile import autocast
-from labkit.training import arithmetic as seq2seq
+from labkit.studies import arithmetic as seq2seq
 from labkit.training import classifiers, gan
 from labkit.training.classify import accuracy
 
@@ -138,7 +140,7 @@ def cats_again():
 
 def key_presses():
     plots.style()
-    panel = widgets.palindrome_reader(LSTM(10, 128, 10), "1232")
+    panel = widgets.palindrome_gates(LSTM(10, 128, 10), "1232")
     for n in (4, 9, 20, 99):
 
         def press(n=n):
@@ -333,35 +335,43 @@ def slider_moves():
 
 
 def seq2seq_steps():
-    """A training step of every model of lab 05, batch 128, and a greedy answer to one typed
-    query.
-    """
-    digits = torch.Generator().manual_seed(0)
-    train_set, _ = seq2seq.Task().sides()
-    batch = train_set[slice(0, 128)]
-    bank, _ = seq2seq.banks([2000, 500])
-    for model in seq2seq.RECIPES:
-        network = seq2seq.build(model)
+    """A training step of every variant of lab 05, batch 128, and a greedy answer to one query."""
+    generator = torch.Generator().manual_seed(0)
+    batch = seq2seq.Task().sides()[0][:128]
+    pairs, found = seq2seq.Task().pairs(batch), images.load("mnist", (2000, 500))
+    glyphs = arithmetic.glyphs(found, "train"), arithmetic.glyphs(found, "test")
+    models = (Seq2Seq, AttentionSeq2Seq, Transformer)
+    variants = [seq2seq.TextToText(model) for model in models] + [
+        variant(glyphs=glyphs)
+        for variant in (
+            seq2seq.ImageToText,
+            seq2seq.TextToImage,
+            seq2seq.NamedTextToImage,
+            seq2seq.StyledTextToImage,
+        )
+    ]
+    for variant in variants:
+        network = variant.build(3)
         updates = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
 
-        def step(model=model, network=network, updates=updates):
-            shown, target = seq2seq.pictured(model, batch.tokens(), batch.answers(), bank, digits)
+        def step(variant=variant, network=network, updates=updates):
+            shown, target = variant.batch(pairs, generator)
             with autocast("cpu"):
-                loss = seq2seq.loss_of(model, network, shown, target, batch.tokens())
+                loss = variant.loss(network, shown, target, pairs.query, generator)
             updates.zero_grad()
             loss.backward()
             updates.step()
 
-        def answer(model=model, network=network):
-            one = batch[slice(0, 1)]
-            if "→image" in model:
-                seq2seq.write_all(network, one)
+        def answer(variant=variant, network=network):
+            if isinstance(variant, seq2seq.TextToImage):
+                seq2seq.draw_answers(network, batch[:1])
             else:
-                seq2seq.answer_all(network, one, bank=bank if "image" in model else None)
+                bank = glyphs[1] if isinstance(variant, seq2seq.ImageToText) else None
+                seq2seq.answer_queries(network, batch[:1], bank=bank)
 
         seconds = alternate(step, answer, repeats=5)
         report(
-            f"{model}: a step of 128 queries / an answer",
+            f"{variant}: a step of 128 queries / an answer",
             " / ".join(map(milliseconds, seconds)),
             "150 ms an answer",
         )

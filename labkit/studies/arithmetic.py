@@ -200,12 +200,12 @@ class ArithmeticRun:
     start: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
-        pictures = hasattr(self.variant, "glyphs")
+        pictures, kind = hasattr(self.variant, "glyphs"), type(self.variant).__name__
         if pictures != (self.data is not None):
             need = "needs data=, the key of MNIST" if pictures else "is of text: leave out data"
-            raise ValueError(f"{self.variant} {need}")
+            raise ValueError(f"{kind} {need}")
         if isinstance(self.variant, TextToImage) and (self.task.reverse or self.task.units_first):
-            raise ValueError(f"{self.variant} draws hundreds first: no reverse, no units_first")
+            raise ValueError(f"{kind} draws hundreds first: no reverse, no units_first")
 
     def with_training(self, **changes: Any) -> "ArithmeticRun":
         """The same run with other training settings, such as seed or epochs."""
@@ -219,15 +219,13 @@ class ArithmeticRun:
         with torch.random.fork_rng():  # leaves the caller's generator alone
             torch.manual_seed(self.training.seed)
             network = self.variant.build(self.task.places + 1)
-        start, ours = self.start or {}, network.state_dict()
+        start, ours, kind = self.start or {}, network.state_dict(), type(self.variant).__name__
         taken = {k: w for k, w in start.items() if k in ours and ours[k].shape == w.shape}
         for name, parameter in network.named_parameters():
             if not parameter.requires_grad and name not in taken:
-                raise ValueError(f"{self.variant} does not train {name}: give start=, with it")
+                raise ValueError(f"{kind} does not train {name}: give start=, with it")
         if len(taken) < len(start) / 2:
-            raise ValueError(
-                f"start has little in common with {self.variant}: give a model like it"
-            )
+            raise ValueError(f"start has little in common with {kind}: give a model like it")
         network.load_state_dict({**ours, **taken})
         return network
 

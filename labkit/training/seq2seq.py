@@ -94,7 +94,9 @@ def train_seq2seq(
     probe = Pairs(*(part[::every] for part in held_out))
     state = {"network": network, "updates": optimizer, "schedule": schedule, "draws": generator}
     facts = (variant, train, held_out, settings)
-    loop = Loop(steps, state, checkpoint=checkpoint, facts=facts, desc=str(variant), show=show)
+    loop = Loop(
+        steps, state, checkpoint=checkpoint, facts=facts, desc=type(variant).__name__, show=show
+    )
     for step in loop:
         network.train()
         pairs = draw(step)
