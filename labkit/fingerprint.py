@@ -77,8 +77,8 @@ def _settings(module: nn.Module) -> Any:
 
 
 def _has_one(value: Any) -> bool:
-    """Whether a value that is only found, not passed, is of a kind that has a fingerprint."""
-    if isinstance(value, tuple | list):
+    """Whether a value that is found, not passed, has a fingerprint and does not change by use."""
+    if isinstance(value, tuple):
         return all(map(_has_one, value))
     return isinstance(value, PLAIN | Tensor) or hasattr(value, "__qualname__")
 

@@ -108,14 +108,15 @@ def test_styles_are_the_encoders_means():
 
 def networks(kind):
     if kind == "linear":
-        return seeded(lambda: (ReportEGenerator(8, 10), ReportEDiscriminator(10)))
+        given = dict(classes=10, gain=10.0)
+        return seeded(lambda: (ReportEGenerator(8, **given), ReportEDiscriminator(**given)))
     return seeded(lambda: (ConditionalGenerator(8, 4), ProjectionDiscriminator(4)))
 
 
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        ("linear", GANSettings(10, lr_g=1e-3, lr_d=1e-3, batch_size=32)),
+        ("linear", GANSettings(12, lr_g=1e-3, lr_d=1e-3, batch_size=32)),
         (
             "DCGAN",
             GANSettings(

@@ -125,6 +125,13 @@ def test_equal_facts_have_equal_fingerprints():
     assert fingerprint(written("f = lambda: 1")) == fingerprint(written("f = lambda: 1"))
 
 
+def test_what_a_function_fills_is_not_what_it_is():
+    function = written("SEEN = []\ndef f(): SEEN.append(1)")
+    before = fingerprint(function)
+    function()
+    assert fingerprint(function) == before
+
+
 def test_a_modules_weights_and_mode_are_not_its_structure():
     torch.manual_seed(0)
     assert fingerprint(nn.Linear(2, 3)) == fingerprint(nn.Linear(2, 3))

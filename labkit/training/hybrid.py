@@ -111,6 +111,6 @@ def class_densities(
 def sample_class_codes(densities: list[MixtureSameFamily], y: Tensor, seed: int) -> Tensor:
     """A code (N, J) of p(z|y) for each label (N,)."""
     z = torch.empty(len(y), *densities[0].event_shape)
-    for k, density in enumerate(densities):
-        z[y == k] = sample_codes(density, int((y == k).sum()), seed + 1000 * k)
+    for k in y.unique().tolist():
+        z[y == k] = sample_codes(densities[k], int((y == k).sum()), seed + 1000 * k)
     return z

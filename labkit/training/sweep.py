@@ -90,15 +90,16 @@ def _run(function: Callable, grid: list, executor: Executor | None, keep: Callab
             for future in [future for future in pending if future.done()]:
                 keep(pending.pop(future), future.result())
         for future in as_completed(list(pending)):
-            keep(pending[future], future.result())
+            keep(pending.pop(future), future.result())
     except BrokenExecutor as error:
         raise RuntimeError(
             "a worker process died, most often because memory ran out; take fewer workers, for "
             "example executor=concurrent.futures.ProcessPoolExecutor(1), or smaller settings"
         ) from error
     finally:
-        for future in pending:
-            future.cancel()
+        ended = [future for future in pending if not future.cancel() and future.done()]
+        for future in [future for future in ended if not future.exception()]:
+            keep(pending[future], future.result())
         if own:  # after an interrupt or an error the rest is not waited for
             pool.shutdown(wait=all(f.done() for f in pending), kill_workers=True)
 
