@@ -133,9 +133,10 @@ def test_a_conditional_model_is_rebuilt_as_it_was_trained(digits, kind):
     assert draw(model, z, asked).shape == (4, 1, 28, 28)
 
 
-def test_the_gain_of_a_label_reaches_the_conditional_vae(digits):
-    model = conditional.Run(conditional.ConditionalVAEKind(gain=1.0), digits.key, 1, 4).networks()
-    assert model[0].gain == 1.0
+@pytest.mark.parametrize("kind", [conditional.LinearGAN, conditional.ConditionalVAEKind])
+def test_the_gain_of_a_label_reaches_every_network_that_takes_it(digits, kind):
+    networks = conditional.Run(kind(gain=3.0), digits.key, 1, 4).networks()
+    assert [network.gain for network in networks] == [3.0] * len(networks)
 
 
 def test_a_generator_without_labels_learns_nothing_of_them(digits):
