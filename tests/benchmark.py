@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from labkit import plots, widgets
-from labkit.data import arithmetic, images, load, palindromes, photos, synthetic
+from labkit.data import arithmetic, images, load, palindromes, synthetic
 from labkit.metrics import frechet, kid, prdc
 from labkit.models import LSTM, Classifier, VanillaRNN
 from labkit.models.gan import Generator, ReportGenerator
@@ -295,8 +295,8 @@ def slider_moves():
     """From a slider's new value to the new PNG, with untrained models of the labs' sizes."""
     plots.style()
     classifier, points, labels = Classifier(), torch.randn(10_000, 2), torch.arange(10_000) % 10
-    frame = pictures.png(
-        pictures.arrange([[pictures.strip(torch.zeros(10, 1, 28, 28, dtype=torch.uint8))]] * 10)
+    frame = canvas.png(
+        canvas.arrange([[canvas.strip(torch.zeros(10, 1, 28, 28, dtype=torch.uint8))]] * 10)
     )
 
     def walk(generator):

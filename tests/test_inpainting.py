@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from labkit.models.faces import Inpainter, face_vae
 from torch import nn
 
 from labkit import inpainting as I
 from labkit.data.masks import SIDES, random_masks, visible_part
 from labkit.metrics.inpainting import psnr_hidden
-from labkit.models.faces import Inpainter, face_vae
 from labkit.models.vae import VAE, decoded
 
 HALF = visible_part(0.5)

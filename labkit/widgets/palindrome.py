@@ -1,9 +1,11 @@
 """Lab 01: type digits and watch an LSTM read them."""
 
+from collections.abc import Callable
+
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import plots
 from labkit.data import palindromes
@@ -13,7 +15,9 @@ from labkit.widgets.panel import Panel, applied
 MARGINS = dict(left=0.065, right=0.99, bottom=0.17, top=0.97, wspace=0.28, hspace=0.4)
 
 
-def palindrome_gates(network: nn.Module, start: str, encoding: str = "one_hot") -> Panel:
+def palindrome_gates(
+    network: nn.Module, start: str, encoding: Callable[[Tensor], Tensor] = palindromes.one_hot
+) -> Panel:
     """Type digits: the gates of an LSTM over time, and the digit that it predicts next.
 
     network: a `labkit.models.LSTM` trained on palindromes in this encoding; start: the first
@@ -33,7 +37,9 @@ def palindrome_gates(network: nn.Module, start: str, encoding: str = "one_hot") 
 
 
 @torch.no_grad()
-def gates(network: nn.Module, text: str, encoding: str = "one_hot") -> tuple[bytes, str]:
+def gates(
+    network: nn.Module, text: str, encoding: Callable[[Tensor], Tensor] = palindromes.one_hot
+) -> tuple[bytes, str]:
     """The gates while `network` reads the digits of `text` as a PNG, and its prediction in words.
 
     Raises ValueError for anything but 1 to 99 digits.
