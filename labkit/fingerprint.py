@@ -28,11 +28,11 @@ def fingerprint(*facts: Any, **named: Any) -> str:
         sort_keys=True,
         ensure_ascii=False,
     )
-    return hashlib.sha256(plain.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(plain.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def content(tensor: Tensor) -> str:
-    """A hash of a tensor's type, shape and values."""
+    """16 hexadecimal digits that change when a tensor's type, shape or values do."""
     tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     digest.update(tensor.flatten().view(torch.uint8).numpy().data)
