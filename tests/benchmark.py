@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import torch
@@ -19,13 +21,20 @@ from labkit import plots, widgets
 from labkit.data import arithmetic, images, load, palindromes, synthetic
 from labkit.metrics import frechet, kid, prdc
 from labkit.models import LSTM, Classifier, VanillaRNN
-from labkit.models.gan import Generator, ReportGenerator
+from labkit.models.gan import Generator
 from labkit.models.seq2seq import AttentionSeq2Seq, Seq2Seq
 from labkit.models.transformer import Transformer
+from labkit.models.vae import linear_vae
+from labkit.pretrained import SETTINGS, new_classifier
 from labkit.profile import autocast
 from labkit.studies import arithmetic as seq2seq
-from labkit.training import classifiers, gan
+from labkit.studies import gan_stages
+from labkit.studies.report_networks import ReportAGenerator
+from labkit.training import gan
 from labkit.training.classify import accuracy
+from labkit.training.sweep import sweep
+from labkit.training.vae import ReconstructionSettings, train_vae
+from labkit.widgets import canvas
 
 
 def alternate(*functions, repeats=30):
@@ -172,61 +181,79 @@ class Decoder(torch.nn.Module):
         return self.layers(z)
 
 
-def reader_training():
-    """What the MNIST classifier reaches in a short time, with the recipe of the shipped one (6 epochs):
+def classifier_training():
+    """What the MNIST classifier reaches in a short time, trained as the supplied one (6 epochs):
     needs the real images.
     """
     digits = load("mnist", download=False)
     if digits.is_stand_in:
         print("classifier training: skipped, no real MNIST; set LABKIT_DATA")
         return
-    recipe = classifiers.RECIPES["mnist"]
     for epochs, bar in ((1.6, "99 % in 20 s"), (5, "99.4 % in 60 s")):
+        settings = replace(SETTINGS["mnist"], epochs=epochs)
         start = time.perf_counter()
-        classifier = classifiers.train_image_classifier(digits, **{**recipe, "epochs": epochs})
+        classifier = new_classifier(digits.train, digits.train_labels, settings)
         seconds = time.perf_counter() - start
         share = accuracy(classifier, digits.test, digits.test_labels)
-        report(f"MNIST classifier, {epochs} epochs", f"{seconds:.0f} s, reads {share:.2%}", bar)
+        report(f"MNIST classifier, {epochs} epochs", f"{seconds:.0f} s, {share:.2%} right", bar)
 
 
 def gan_steps():
     """A step of lab 02's GAN, by number format, memory layout and batch size: why it trains as it
     does.
     """
-    where = torch.device("cpu")
-    for name, batches in (("small", (32, 64, 128)), ("report", (128,))):
+    cases = list(itertools.product((False, True), ("contiguous_format", "channels_last")))
+    for name, recipe, batches in (
+        ("small", gan_stages.OURS, (32, 64, 128)),
+        ("report", gan_stages.REPORT, (128,)),
+    ):
         for batch in batches:
             images = torch.randint(0, 256, (64 * batch, 1, 28, 28), dtype=torch.uint8)
+            settings = replace(recipe.settings, epochs=0.25, batch_size=batch)
 
-            def run(fast, layout, name=name, batch=batch, images=images):
+            def run(fast, layout, recipe=recipe, settings=settings, images=images):
+                def cast(device):
+                    return autocast(device) if fast else contextlib.nullcontext()
+
                 with (
-                    mock.patch.object(
-                        gan,
-                        "autocast",
-                        autocast if fast else lambda where: torch.autocast("cpu", enabled=False),
-                    ),
-                    mock.patch.object(torch, "channels_last", layout),
+                    mock.patch.object(gan, "autocast", cast),
+                    mock.patch.object(torch, "channels_last", getattr(torch, layout)),
+                    contextlib.redirect_stdout(io.StringIO()),
                 ):
-                    gan.train_gan(
-                        *(part.to(where) for part in gan.build(name, 16)),
-                        images,
-                        0.25,
-                        batch_size=batch,
-                        show=False,
-                    )
+                    gan.train_gan(*recipe.networks(16), images, settings)
 
-            cases = {
-                (f, n): getattr(torch, n)
-                for f in (False, True)
-                for n in ("contiguous_format", "channels_last")
-            }
-            seconds = alternate(
-                *(lambda f=f, layout=layout: run(f, layout) for (f, _), layout in cases.items()),
-                repeats=3,
-            )
+            seconds = alternate(*(partial(run, *case) for case in cases), repeats=3)
             for (fast, layout), s in zip(cases, seconds, strict=True):
-                what = f"GAN step, {name} networks, batch {batch}, {'bfloat16' if fast else 'float32'}, {layout}"
+                format = "bfloat16" if fast else "float32"
+                what = f"GAN step, {name} networks, batch {batch}, {format}, {layout}"
                 report(what, f"{milliseconds(s / 16)}, {16 * batch / s:,.0f} images/s")
+
+
+def vae_steps():
+    """A step of lab 03's VAE, what it scores after each epoch included."""
+    images = torch.randint(0, 256, (128 * 64, 1, 28, 28), dtype=torch.uint8)
+
+    def run():
+        with contextlib.redirect_stdout(io.StringIO()):
+            train_vae(linear_vae(), images, images[:1000], ReconstructionSettings(1))
+
+    (seconds,) = alternate(run, repeats=3)
+    report("VAE step, linear, batch 128", milliseconds(seconds / 64))
+
+
+def nothing(k):
+    return k
+
+
+def sweep_overhead():
+    """What a sweep of ten runs costs that do nothing: the start of the processes."""
+
+    def run():
+        with contextlib.redirect_stdout(io.StringIO()):
+            sweep(nothing, [dict(k=k) for k in range(10)])
+
+    (seconds,) = alternate(run, repeats=2)
+    report("a sweep of ten empty runs", f"{seconds:.1f} s")
 
 
 class AsTheyAre(torch.nn.Module):
@@ -311,7 +338,7 @@ def slider_moves():
             2.9,
         ),
         "walk, the generator of `cpu`": walk(Generator()),
-        "walk, Report A's generator (`full`)": walk(ReportGenerator()),
+        "walk, Report A's generator (`full`)": walk(ReportAGenerator()),
     }.items():
         slider, moves = panel.controls[control], itertools.cycle(range(10))
 
@@ -388,8 +415,10 @@ if __name__ == "__main__":
         cats_again,
         key_presses,
         slider_moves,
-        reader_training,
+        classifier_training,
         gan_steps,
+        vae_steps,
+        sweep_overhead,
         metric_times,
         seq2seq_steps,
     ):
