@@ -12,16 +12,15 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from labkit.models import draw, encode
 from labkit.models.gan import Discriminator
-from labkit.models.hybrid import VAEGAN, TwoStage, sample_codes
 from labkit.models.vae import ConditionalVAE, GaussianVAE, kl_divergence, linear_vae
+from labkit.studies.vaegan import GAME, VAEGAN, VAEGANSettings, train_vaegan
 from labkit.training import gan
-from labkit.training.hybrid import (
-    GAME,
-    VAEGANSettings,
+from labkit.training.second_stage import (
+    TwoStage,
     class_densities,
     fit_mixture,
     sample_class_codes,
-    train_vaegan,
+    sample_codes,
 )
 
 IMAGES = torch.randint(

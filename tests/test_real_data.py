@@ -11,8 +11,8 @@ import torch
 from labkit import folders, pretrained, weights
 from labkit.data import arithmetic, images, load
 from labkit.metrics.class_balance import classify, describe
-from labkit.models.classifier import Classifier
 from labkit.models import draw
+from labkit.models.classifier import Classifier
 from labkit.models.gan import Generator
 from labkit.models.vae import linear_vae
 from labkit.training.classify import ClassifierSettings, accuracy, train_classifier

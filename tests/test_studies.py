@@ -23,11 +23,11 @@ from labkit.metrics.inpainting import psnr_hidden
 from labkit.models import Classifier, draw, encode
 from labkit.models.autoencoder import Autoencoder, Inpainter
 from labkit.models.gan import Discriminator
-from labkit.models.hybrid import VAEGAN
 from labkit.models.vae import GaussianVAE, conv_vae, linear_vae
 from labkit.studies import cats, classifiers, conditional, gan_stages, gan_vs_vae, latent_grid
 from labkit.studies.common import every, seeded
 from labkit.studies.report_networks import ReportEGenerator
+from labkit.studies.vaegan import VAEGAN
 from labkit.training.gan import GANSettings
 from labkit.training.sweep import InThisProcess, sweep
 
@@ -131,11 +131,12 @@ def test_a_run_draws_the_same_codes_at_each_stage(digits):
 
 
 def test_the_latents_are_the_means_of_the_test_images(digits):
-    plan = RUNS["grid"][1](data=digits.key, epochs=1, stages=(0,))
+    plan = RUNS["grid"][1](data=digits.key, epochs=2, stages=(1,))
     found = latent_grid.run(plan)
-    assert list(found["latents"]) == [0, 1] and not torch.equal(*found["latents"].values())
-    for epoch, mu in found["latents"].items():
-        assert torch.equal(mu, encode(plan.trained(found, epoch), digits.test))
+    assert list(found["latents"]) == [1, 2] and not torch.equal(*found["latents"].values())
+    for epoch, mu in found["latents"].items():  # computed in bfloat16 where that is faster
+        exact = encode(plan.trained(found, epoch), digits.test)
+        torch.testing.assert_close(mu, exact, atol=0.02, rtol=0.02)
 
 
 @pytest.mark.parametrize("name", gan_stages.STEPS)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from labkit.data.images import DataKey
 from labkit.models.gan import Discriminator, Generator
-from labkit.models.hybrid import VAEGAN, TwoStage
 from labkit.models.images import encode
 from labkit.models.vae import VAE, GaussianVAE, linear_vae
 from labkit.studies import gan_stages
 from labkit.studies.common import seeded, timed, with_weights
+from labkit.studies.vaegan import VAEGAN, VAEGANSettings, train_vaegan
 from labkit.training.gan import TrainedGAN, train_gan
-from labkit.training.hybrid import VAEGANSettings, fit_mixture, train_vaegan
+from labkit.training.second_stage import TwoStage, fit_mixture
 from labkit.training.vae import ReconstructionSettings, Trained, train_vae
 
 

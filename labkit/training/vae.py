@@ -78,8 +78,9 @@ def train_vae(
 
     def score() -> tuple[dict[str, float], Tensor]:
         some = slice(len(test))
-        seen = evaluate(vae, images[some], None if labels is None else labels[some])
-        terms = evaluate(vae, test, test_labels)
+        with autocast(next(vae.parameters()).device):
+            seen = evaluate(vae, images[some], None if labels is None else labels[some])
+            terms = evaluate(vae, test, test_labels)
         named = dict(train=seen.negative_elbo, test=terms.negative_elbo)
         named |= dict(reconstruction=terms.reconstruction, kl=terms.kl)
         return {name: value.mean().item() for name, value in named.items()}, terms.mu
@@ -131,8 +132,7 @@ def evaluate(
     for k in range(0, len(images), batch_size):
         x = unit(images[k : k + batch_size].to(device))
         given = () if labels is None else (labels[k : k + batch_size].to(device),)
-        with autocast(device):
-            terms.append(vae(x, *given, noise))
+        terms.append(vae(x, *given, noise))
     vae.train(was_training)
     return VAETerms(*(torch.cat(term).cpu() for term in zip(*terms, strict=True)))
 

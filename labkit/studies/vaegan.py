@@ -1,22 +1,24 @@
-"""Two ways to improve the samples of a VAE.
+"""The VAE-GAN of Larsen et al. 2016, arXiv:1512.09300, for study 04.
 
-VAE-GAN (Larsen et al. 2016, arXiv:1512.09300): the decoder is also a GAN's generator, and a
-reconstruction is compared with its original in the features of the discriminator, not in pixels.
-
-Two stages (Dai & Wipf 2019, arXiv:1903.05789): the codes of a trained VAE follow the aggregate
-posterior q(z) = E_x[q(z|x)], not quite the prior N(0, I). So a second model, here a mixture of
-Gaussians, is fitted to q(z), and codes are drawn from it. The VAE stays as it is.
+The decoder of a VAE is also a GAN's generator, and a reconstruction is compared with its original
+in the features of the discriminator, not in pixels.
 """
 
+import os
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from labkit.models.gan import Discriminator, Generator, initialise
-from labkit.models.images import draw
 from labkit.models.vae import conv_encoder, kl_divergence, reparameterize
+from labkit.training.gan import ADAM_WITHOUT_MOMENTUM, GANSettings, TrainedGAN, train_gan
+
+GAME = GANSettings(
+    epochs=1, lr_g=2e-3, lr_d=2e-3, optimizer=ADAM_WITHOUT_MOMENTUM, batch_size=32, r1=1, ema=0.998
+)
 
 
 class VAEGANTerms(NamedTuple):
@@ -67,27 +69,51 @@ class VAEGAN(nn.Module):
         return VAEGANTerms(0.5 * errors / target.square().mean(), kl_divergence(mu, log_var))
 
 
-class TwoStage:
-    """A trained VAE or VAE-GAN that draws its codes from a density of q(z) in place of the prior.
+@dataclass(frozen=True)
+class VAEGANSettings:
+    """How `train_vaegan` trains.
 
-    Raises ValueError if the density has another number of dimensions than the codes.
+    game: of generator and discriminator. precision: λ, the price of a feature's error against the
+    KL. gamma: γ, of the game against the features.
     """
 
-    def __init__(self, model: nn.Module, density: Distribution):
-        if density.event_shape != (model.latent_dim,):
-            raise ValueError(
-                f"the model's codes have {model.latent_dim} dimensions, the density has "
-                f"{tuple(density.event_shape)}; fit it to the codes of this model"
-            )
-        self.model, self.density = model, density
-
-    def draw(self, n: int, seed: int) -> Tensor:
-        """n images uint8 (n, C, H, W) of codes drawn from the density."""
-        return draw(self.model, sample_codes(self.density, n, seed))
+    game: GANSettings = GAME
+    precision: float = 0.1
+    gamma: float = 30.0
 
 
-def sample_codes(density: Distribution, n: int, seed: int) -> Tensor:
-    """n codes (n, J) of a density; leaves torch's global generator alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return density.sample((n,))
+def train_vaegan(
+    model: VAEGAN,
+    discriminator: Discriminator,
+    images: Tensor,
+    settings: VAEGANSettings,
+    checkpoint: str | os.PathLike | None = None,
+) -> TrainedGAN:
+    """Train encoder, generator and discriminator on uint8 images (N, 1, 28, 28).
+
+        L_D = E_x[−log D(x)] + E_z[−log(1 − D(G(z)))] + R1            z ~ N(0, I)
+        L_E = KL + λ ½‖f(x) − f(G(z̃))‖²/s²                            z̃ ~ q(z|x)
+        L_G = λ ½‖f(x) − f(G(z̃))‖²/s² + γ E_z[−log D(G(z))]
+
+    Adam does not see the scale of a loss, so γ in L_G does what 1/γ does before the paper's
+    features. The game is played with draws of the prior alone: no term of it reaches the encoder,
+    as the paper demands, and one backward pass serves L_E and L_G. Returns and raises what
+    `train_gan` does; its generator is the model.
+    """
+
+    objective = partial(_objective, model, discriminator, settings)
+    return train_gan(
+        model, discriminator, images, settings.game, objective=objective, checkpoint=checkpoint
+    )
+
+
+def _objective(
+    model: VAEGAN,
+    discriminator: Discriminator,
+    settings: VAEGANSettings,
+    x: Tensor,
+    noise: torch.Generator,
+    g_loss: Tensor,
+) -> Tensor:
+    feature_error, kl = (t.mean() for t in model.terms((x + 1) / 2, discriminator, noise))
+    return settings.precision * feature_error + kl + settings.gamma * g_loss
