@@ -11,8 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -53,58 +52,42 @@ class Stop:
         self.act(self.reason, again)
 
 
-class ThisInterpreter(KernelSpecManager):
-    """Any kernel name means this interpreter: no kernel need be registered, no other is used."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
-
-
-class Client(NotebookClient):
-    """nbclient's client, which lets `hear` listen to what the cells print."""
-
-    def process_message(self, msg, cell, cell_index):
-        if msg["msg_type"] == "stream":
-            self.hear(msg["content"]["text"])
-        return super().process_message(msg, cell, cell_index)
-
-
 def is_run(cell) -> bool:
     """Whether a cell is code that is to be executed."""
     skipped = "skip-execution" in cell.metadata.get("tags", [])
     return cell.cell_type == "code" and bool(cell.source.strip()) and not skipped
 
 
-class Execution:
-    """A notebook in its kernel, from the start to the first error or to `end`."""
+class Execution(NotebookClient):
+    """A notebook in a kernel of this interpreter, from the start to the first error or to `end`."""
 
     def __init__(self, notebook, progress: Progress):
-        self.notebook, self.progress = notebook, progress
-        self.kernel = AsyncKernelManager(kernel_spec_manager=ThisInterpreter())
-        self.client = Client(
-            notebook,
-            km=self.kernel,
-            timeout=None,
-            coalesce_streams=True,
-            extra_arguments=["--log-level=ERROR"],
+        # no folder of kernels is searched, so the kernel is this interpreter's, whatever its name
+        self.kernel = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        quiet = ["--log-level=ERROR"]
+        super().__init__(
+            notebook, km=self.kernel, timeout=None, coalesce_streams=True, extra_arguments=quiet
         )
-        self.client.hear = progress.hear
         # what they have to say arrives as an exception
-        self.client.log = self.kernel.log = logging.Logger("quiet", logging.CRITICAL + 1)
+        self.log = self.kernel.log = logging.Logger("quiet", logging.CRITICAL + 1)
         self.words = tempfile.TemporaryFile()  # of the kernel itself  # noqa: SIM115
-        self.started, self.ended_by = False, ""
+        self.progress, self.started, self.ended_by = progress, False, ""
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] == "stream":
+            self.progress.hear(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
 
     async def run(self, folder: Path, env: dict[str, str]) -> None:
-        words = {"stdout": self.words, "stderr": self.words}
-        await self.client.async_start_new_kernel(cwd=str(folder), env=env, **words)
-        await self.client.async_start_new_kernel_client()
+        options = {"cwd": str(folder), "env": env, "stdout": self.words, "stderr": self.words}
+        await self.async_start_new_kernel(**options)
+        await self.async_start_new_kernel_client()
         self.started = True
-        for index, cell in enumerate(self.notebook.cells):
+        for index, cell in enumerate(self.nb.cells):
             if is_run(cell) and not self.ended_by:
                 self.progress.start_cell(cell.id)
-                self.progress.draw()
-                number = self.client.code_cells_executed + 1
-                await self.client.async_execute_cell(cell, index, execution_count=number)
+                number = self.code_cells_executed + 1
+                await self.async_execute_cell(cell, index, execution_count=number)
                 self.progress.end_cell(cell.id)
 
     async def end(self, work: asyncio.Task, reason: str, hurry: bool) -> None:
@@ -118,8 +101,8 @@ class Execution:
 
     async def close(self) -> None:
         with suppress(Exception):  # a kernel that does not answer ends when its parent does
-            if self.client.kc:
-                self.client.kc.stop_channels()
+            if self.kc:
+                self.kc.stop_channels()
             if self.kernel.has_kernel:
                 await self.kernel.shutdown_kernel(now=bool(self.ended_by) or not self.started)
         self.words.close()
@@ -141,12 +124,6 @@ class Execution:
         return f"{type(error).__name__}: {one_line(error)}"
 
 
-async def keep_drawing(progress: Progress) -> None:
-    while True:
-        await asyncio.sleep(0.25)
-        progress.draw()
-
-
 async def execute(
     notebook,
     folder: Path,
@@ -162,7 +139,7 @@ async def execute(
     """
     execution, loop = Execution(notebook, progress), asyncio.get_running_loop()
     work = loop.create_task(execution.run(folder, env))
-    tasks = [loop.create_task(keep_drawing(progress))]  # kept, so that none is collected
+    tasks = []  # kept, so that none is collected
 
     def end(reason: str, hurry: bool = False) -> None:
         tasks.append(loop.create_task(execution.end(work, reason, hurry)))
@@ -173,18 +150,16 @@ async def execute(
     if minutes is not None:
         late = f"took longer than {minutes:g} min; allow more with --timeout MINUTES"
         loop.call_later(60 * minutes, end, late)
-    error = None
-    try:
-        await work
-    except (Exception, asyncio.CancelledError) as raised:
-        error = raised
-    finally:
-        stop.act = lambda *request: None
-        for task in tasks:
-            task.cancel()
-        failure = execution.what_failed(error) if error and not execution.ended_by else ""
-        await execution.close()
-    where = f"cell {progress.current + 1}: " if execution.started else ""
-    if execution.ended_by:
-        return "interrupted" if stop.received else "failed", where + execution.ended_by
-    return ("failed", where + failure) if failure else ("passed", "")
+    while not work.done():
+        progress.draw()
+        await asyncio.wait([work], timeout=0.25)
+    stop.act = lambda *request: None
+    for task in tasks:
+        task.cancel()
+    error = None if execution.ended_by or work.cancelled() else work.exception()
+    reason = execution.what_failed(error) if error else execution.ended_by
+    await execution.close()
+    if not reason:
+        return "passed", ""
+    status = "interrupted" if execution.ended_by and stop.received else "failed"
+    return status, f"cell {progress.current + 1}: {reason}" if execution.started else reason

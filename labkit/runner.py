@@ -200,7 +200,7 @@ def known_times(path: Path, run: Run) -> tuple[dict[str, float], list]:
         if isinstance(times, dict) and times and facts.get("status") == "passed":
             known = {cell: float(s) for cell, s in times.items() if isinstance(s, int | float)}
             profile = str(facts.get("profile"))
-            start = [(1.0, ENOUGH)] if profile == run.profile else []
+            start = [1.0] * ENOUGH if profile == run.profile else []
             return known, run.paces.setdefault((source is path, profile), start)
     return {}, []
 

@@ -198,7 +198,7 @@ def test_cell_times_come_from_the_last_good_run_here_else_from_the_committed_not
     assert runner.known_times(path, this) == ({"a": 60.0}, []), "a pace must be found first"
     write(path, "smoke", 6.0)
     times, committed = runner.known_times(path, this)
-    assert times == {"a": 6.0} and committed == [(1.0, ENOUGH)]
+    assert times == {"a": 6.0} and committed == [1.0] * ENOUGH
     (tmp_path / "out" / "previous").mkdir(parents=True)
     write(tmp_path / "out" / "previous" / "00_x.ipynb", "smoke", 1.0, status="interrupted")
     assert runner.known_times(path, this)[0] == {"a": 6.0}
