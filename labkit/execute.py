@@ -1,13 +1,15 @@
 """Executes one notebook in a kernel of this interpreter and says what went wrong in which cell.
 
-Ctrl-C, a signal or the time limit are requests: the running cell gets a KeyboardInterrupt and a few
-seconds to save its work, then the kernel is shut down.
+After Ctrl-C, a signal or the time limit the running cell gets a KeyboardInterrupt and a few seconds
+to save its work, then the kernel is shut down.
 """
 
 import asyncio
 import logging
+import math
 import signal
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,16 +25,16 @@ SIGNALS = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasatt
 
 
 class Stop:
-    """Turns Ctrl-C, SIGTERM and SIGHUP into requests: `act(reason, hurry)` is called for each.
+    """Notes Ctrl-C, SIGTERM and SIGHUP instead of ending the process at once.
 
-    hurry: whether the user has asked before. A closing terminal sends SIGHUP more than once, and
-    under nohup SIGHUP is ignored and stays so.
+    hurry: whether the user asked twice. A closing terminal sends SIGHUP more than once, and under
+    nohup SIGHUP is ignored and stays so.
     """
 
     def __init__(self):
         self.received: list[int] = []
         self.reason, self.exit_status = "", 0  # of the first: 130 for Ctrl-C, 143 for SIGTERM, …
-        self.act = lambda reason, hurry: None
+        self.hurry = False
 
     def __enter__(self):
         chosen = [s for s in SIGNALS if s == signal.SIGINT or signal.getsignal(s) != signal.SIG_IGN]
@@ -44,12 +46,12 @@ class Stop:
             signal.signal(number, handler)
 
     def _receive(self, number: int, _):
-        again = number in self.received and number != getattr(signal, "SIGHUP", None)
+        name = signal.Signals(number).name
         if not self.received:
-            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            self.reason, self.exit_status = f"stopped by {name}", 128 + number
+            self.reason = f"stopped by {'Ctrl-C' if name == 'SIGINT' else name}"
+            self.exit_status = 128 + number
+        self.hurry |= number in self.received and name != "SIGHUP"
         self.received.append(number)
-        self.act(self.reason, again)
 
 
 def is_run(cell) -> bool:
@@ -59,7 +61,7 @@ def is_run(cell) -> bool:
 
 
 class Execution(NotebookClient):
-    """A notebook in a kernel of this interpreter, from the start to the first error or to `end`."""
+    """A notebook in a kernel of this interpreter, up to the first error or interrupt."""
 
     def __init__(self, notebook, progress: Progress):
         # no folder of kernels is searched, so the kernel is this interpreter's, whatever its name
@@ -90,14 +92,12 @@ class Execution(NotebookClient):
                 await self.async_execute_cell(cell, index, execution_count=number)
                 self.progress.end_cell(cell.id)
 
-    async def end(self, work: asyncio.Task, reason: str, hurry: bool) -> None:
-        """Interrupts the running cell; cancels `work` after a grace, or at once in a hurry."""
-        self.ended_by = self.ended_by or reason
-        if self.started and not hurry:
+    async def interrupt(self, reason: str) -> None:
+        """Sends the running cell a KeyboardInterrupt; no other cell is started."""
+        self.ended_by = reason
+        if self.started:
             with suppress(Exception):  # it may have died a moment ago
                 await self.kernel.interrupt_kernel()
-            await asyncio.sleep(GRACE)
-        work.cancel()
 
     async def close(self) -> None:
         with suppress(Exception):  # a kernel that does not answer ends when its parent does
@@ -117,47 +117,34 @@ class Execution(NotebookClient):
         if isinstance(error, CellExecutionError):
             return f"{error.ename}: {one_line(error.evalue) if error.evalue else ''}"
         if isinstance(error, DeadKernelError):
-            return (
-                "the kernel died, most often for want of memory:"
-                " close other programs or try --profile smoke"
-            )
+            remedy = "close other programs or try --profile smoke"
+            return f"the kernel died, most often for want of memory: {remedy}"
         return f"{type(error).__name__}: {one_line(error)}"
 
 
 async def execute(
-    notebook,
-    folder: Path,
-    env: dict[str, str],
-    progress: Progress,
-    stop: Stop,
-    minutes: float | None = None,
+    notebook, folder: Path, env: dict, progress: Progress, stop: Stop, minutes: float
 ) -> tuple[str, str]:
     """Runs the cells of `notebook` in place, in `folder`, up to the first error.
 
-    minutes: how long the notebook may take; None: as long as it needs. Returns the status (passed,
-    failed or interrupted) and the detail of `runner.Outcome`.
+    minutes: how long the notebook may take. Returns the status (passed, failed or interrupted) and
+    the detail of `runner.Outcome`.
     """
-    execution, loop = Execution(notebook, progress), asyncio.get_running_loop()
-    work = loop.create_task(execution.run(folder, env))
-    tasks = []  # kept, so that none is collected
-
-    def end(reason: str, hurry: bool = False) -> None:
-        tasks.append(loop.create_task(execution.end(work, reason, hurry)))
-
-    stop.act = lambda *request: loop.call_soon_threadsafe(end, *request)
-    if stop.received:  # before there was a loop to tell
-        end(stop.reason, hurry=True)
-    if minutes is not None:
-        late = f"took longer than {minutes:g} min; allow more with --timeout MINUTES"
-        loop.call_later(60 * minutes, end, late)
+    execution = Execution(notebook, progress)
+    work = asyncio.create_task(execution.run(folder, env))
+    limit, cancel = time.monotonic() + 60 * minutes, math.inf
     while not work.done():
         progress.draw()
         await asyncio.wait([work], timeout=0.25)
-    stop.act = lambda *request: None
-    for task in tasks:
-        task.cancel()
-    error = None if execution.ended_by or work.cancelled() else work.exception()
-    reason = execution.what_failed(error) if error else execution.ended_by
+        now = time.monotonic()
+        if not execution.ended_by and (stop.received or now > limit):
+            late = f"took longer than {minutes:g} min; allow more with --timeout MINUTES"
+            await execution.interrupt(stop.reason or late)
+            cancel = now + GRACE if execution.started else now
+        if stop.hurry or now >= cancel:
+            work.cancel()
+    error = None if work.cancelled() else work.exception()
+    reason = execution.ended_by or (execution.what_failed(error) if error else "")
     await execution.close()
     if not reason:
         return "passed", ""

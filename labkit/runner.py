@@ -119,13 +119,12 @@ def alone_in(out: Path) -> Iterator[None]:
 
 def _holder(lock: Path) -> int | None:
     """The living process that wrote the lock, None if there is none."""
-    try:
+    with suppress(OSError, ValueError, psutil.Error):
         process = psutil.Process(int(lock.read_text()))
         # a process that is younger than the lock has only got the number of the one that wrote it
-        old = process.create_time() <= lock.stat().st_mtime + 1
-        return process.pid if old and process.status() != psutil.STATUS_ZOMBIE else None
-    except (OSError, ValueError, psutil.Error):
-        return None
+        if process.create_time() <= lock.stat().st_mtime + 1 and process.status() != "zombie":
+            return process.pid
+    return None
 
 
 def facts_of(path: Path) -> dict:
@@ -137,35 +136,29 @@ def facts_of(path: Path) -> dict:
 
 
 def set_aside(out: Path, stem: str) -> None:
-    """Moves the files that an earlier run left to `previous/`, where the last good run stays.
+    """Moves the files of an earlier run to `previous/`, where the last good run stays.
 
     Raises RunError where they cannot be moved.
     """
-    previous = out / "previous"
-    left = [path for suffix in SUFFIXES if (path := out / f"{stem}{suffix}").exists()]
-    if not left:
-        return
+
+    def good(folder: Path) -> bool:
+        passed = facts_of(folder / f"{stem}.ipynb").get("status") == "passed"
+        return passed and (folder / f"{stem}.json").exists()
+
+    names, previous = [f"{stem}{suffix}" for suffix in SUFFIXES], out / "previous"
+    left = [out / name for name in names if (out / name).exists()]
+    keep = not left or (good(previous) and not good(out))
     try:
-        previous.mkdir(exist_ok=True)
-        if _is_good(previous, stem) and not _is_good(out, stem):
-            for path in left:
-                path.unlink()
-            return
-        for suffix in SUFFIXES:
-            (previous / f"{stem}{suffix}").unlink(missing_ok=True)
-        for path in left:
+        for path in left if keep else [previous / name for name in names]:
+            path.unlink(missing_ok=True)
+        for path in [] if keep else left:
+            previous.mkdir(exist_ok=True)
             os.replace(path, previous / path.name)
     except OSError as error:
         raise RunError(
             f"cannot move {stem}.* to {previous} ({error}):"
             " rename or delete that, or choose a folder with --out DIR"
         ) from error
-
-
-def _is_good(folder: Path, stem: str) -> bool:
-    """Whether `folder` holds the files of a run that passed."""
-    facts = facts_of(folder / f"{stem}.ipynb")
-    return facts.get("status") == "passed" and (folder / f"{stem}.json").exists()
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -322,9 +322,9 @@ def test_under_nohup_a_hang_up_is_ignored():
 def test_only_a_second_request_hurries_and_a_closing_terminal_never_does():
     asked = []
     with execute.Stop() as stop:
-        stop.act = lambda reason, hurry: asked.append(hurry)
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGINT):
             signal.raise_signal(number)
+            asked.append(stop.hurry)
     assert asked == [False, False, False, True] and stop.exit_status == 129
 
 
