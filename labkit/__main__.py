@@ -1,6 +1,7 @@
 """The command line, `python -m labkit`. What is heavy is imported where it is used."""
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     out = "folder for the results (default: $LABKIT_RESULTS, else results/PROFILE)"
     run.add_argument("--out", metavar="DIR", type=Path, help=out)
     limit = "how long one notebook may take (default: no limit)"
-    run.add_argument("--timeout", metavar="MINUTES", type=float, help=limit)
+    run.add_argument("--timeout", metavar="MINUTES", type=float, default=math.inf, help=limit)
     made = commands.add_parser("weights", help="train supplied weights anew")
     made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
     made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
@@ -93,7 +94,7 @@ def command(arguments: argparse.Namespace) -> int:
         return doctor.main()
     from labkit import runner
 
-    if arguments.timeout is not None and not arguments.timeout > 0:
+    if not arguments.timeout > 0:  # so NaN is refused too
         return complain("--timeout takes the minutes that one notebook may take, e.g. 30")
     try:
         profile = arguments.profile or current_profile()

@@ -6,13 +6,10 @@ import shutil
 import statistics
 import sys
 import time
-from bisect import bisect_left
-from collections.abc import Callable
 from contextlib import suppress
-from itertools import accumulate
 
 PLAIN_EVERY = 10.0  # seconds between progress lines where there is no terminal to redraw
-ENOUGH = 10.0  # known seconds of finished cells that say something about this machine
+ENOUGH = 10  # known seconds of finished cells that say something about this machine
 BAR_SETTLES = 5.0  # seconds before a progress bar's own forecast is believed: first steps are slow
 BAR = re.compile(r"\[((?:\d+:)?\d+:\d+)<((?:\d+:)?\d+:\d+)")  # tqdm's "[elapsed<left"
 
@@ -53,89 +50,65 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def weighted_median(pairs: list[tuple[float, float]]) -> float:
-    """The value with half of the weight at or below it, of (value, weight) pairs."""
-    ordered = sorted(pairs)
-    sums = list(accumulate(weight for _, weight in ordered))
-    return ordered[bisect_left(sums, sums[-1] / 2)][0]
-
-
 class Progress:
     """The live line of one notebook: name, cell i/n, elapsed, forecast; a terminal redraws it.
 
-    known: expected seconds by cell id. pace: how long cells took on this machine, as (multiple of
-    the known seconds, known seconds); cells that end are added, so that the next notebook profits.
+    known: expected seconds by cell id. pace: how many times longer cells took on this machine, once
+    for each known second; cells that end are added, so that the next notebook profits.
     """
 
     def __init__(
-        self,
-        stem: str,
-        cells: list[str],
-        stream,
-        known: dict[str, float],
-        pace: list[tuple[float, float]],
-        now: Callable[[], float] = time.monotonic,
+        self, stem: str, cells: list[str], stream, known: dict, pace: list, now=time.monotonic
     ):
         self.stem, self.cells, self.stream, self.now = stem, cells, stream, now
         self.known, self.pace = known, pace
         self.seconds: dict[str, float] = {}  # of the cells that ended, by id
         self.current, self.drawn = 0, float("-inf")
         self.began = self.cell_began = now()
-        self.bar: tuple[float, float] | None = None  # (when it was printed, seconds left then)
-        self.bars_ended = 0
+        self.bar_ends: float | None = None  # when a progress bar of this cell says it will end
+        self.first_bar = True
 
     def start_cell(self, cell_id: str) -> None:
         self.current, self.cell_began = self.cells.index(cell_id), self.now()
-        self.bar, self.bars_ended = None, 0
+        self.bar_ends, self.first_bar = None, True
 
     def end_cell(self, cell_id: str) -> None:
-        seconds = self.seconds[cell_id] = round(self.now() - self.cell_began, 3)
-        if known := self.known.get(cell_id):
-            self.pace.append((seconds / known, known))
+        self.seconds[cell_id] = round(self.now() - self.cell_began, 3)
+        self.pace += self._pace_of(cell_id, self.seconds[cell_id])
 
     def hear(self, text: str) -> None:
         """Takes the forecast of a tqdm bar in what the running cell prints."""
-        for bar in BAR.finditer(text):
-            elapsed, left = (_seconds(part) for part in bar.groups())
+        for bar in BAR.findall(text):
+            elapsed, left = map(_seconds, bar)
             if left == 0:
-                self.bar, self.bars_ended = None, self.bars_ended + 1
+                self.bar_ends, self.first_bar = None, False
             elif elapsed >= BAR_SETTLES:
-                self.bar = (self.now(), left)
+                self.bar_ends = self.now() + left
 
     def forecast(self) -> float | None:
         """Seconds left, or None while nothing is known.
 
-        The running cell's own progress bar counts first, then the known times at this machine's
-        pace; a notebook without known times is forecast from its cells so far.
+        The known times are scaled by the median pace: one download in a cell of half a second must
+        not stretch the forecast. The first progress bar of the running cell tells when that ends.
+        A notebook without known times is forecast from its cells so far.
         """
-        spent, bar = self.now() - self.cell_began, None
-        if self.bar:
-            bar = max(sum(self.bar) - self.now(), 0.0)
-        times = self.known or self.seconds
+        spent = self.now() - self.cell_began
+        bar = max(self.bar_ends - self.now(), 0.0) if self.bar_ends else None
+        times, pace = self.known or self.seconds, self.pace if self.known else [1.0] * ENOUGH
         if not times:
             return bar
-        multiple = self._multiple(spent, bar) if self.known else 1.0
-        if multiple is None:
+        whole = bar is not None and self.first_bar  # a second bar covers only a part of the cell
+        if whole:
+            pace = pace + self._pace_of(self.cells[self.current], spent + bar)
+        if len(pace) < ENOUGH:
             return None
-        typical = statistics.median(times.values())
-        here, *later = (times.get(cell, typical) for cell in self.cells[self.current :])
-        left = max(here * multiple - spent, 0.0)
-        if bar is not None:  # after a first bar a second covers only a part of the cell
-            left = max(bar, left) if self.bars_ended else bar
-        return left + multiple * sum(later)
+        multiple, typical = statistics.median(pace), statistics.median(times.values())
+        here, *later = (multiple * times.get(cell, typical) for cell in self.cells[self.current :])
+        return (bar if whole else max(here - spent, bar or 0.0)) + sum(later)
 
-    def _multiple(self, spent: float, bar: float | None) -> float | None:
-        """How much slower than known this machine is; None before `ENOUGH` has been seen.
-
-        A median, because one download in a cell of half a second must not stretch the forecast.
-        The running cell counts if its bar tells how long it takes, or if it is overdue.
-        """
-        known = self.known.get(self.cells[self.current], 0.0)
-        running = (spent + (bar or 0.0)) / known if known else 0.0
-        seen, told = list(self.pace), known and bar is not None and not self.bars_ended
-        if told or (seen and running > weighted_median(seen)):
-            seen.append((running, known))
-        return weighted_median(seen) if sum(weight for _, weight in seen) >= ENOUGH else None
+    def _pace_of(self, cell_id: str, seconds: float) -> list[float]:
+        known = self.known.get(cell_id, 0.0)
+        return [seconds / known] * round(known) if known else []
 
     def draw(self) -> None:
         """Prints the line: at each call on a terminal, else every `PLAIN_EVERY` seconds."""
@@ -150,7 +123,6 @@ class Progress:
         say(f"\r\x1b[K{line[:width]}" if live else line, self.stream, end="" if live else "\n")
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str) -> int:
     """Seconds of tqdm's clock, e.g. 4:05 or 1:04:05."""
-    parts = [float(part) for part in text.split(":")]
-    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    return sum(60**power * int(part) for power, part in enumerate(reversed(text.split(":"))))

@@ -5,14 +5,14 @@ Files of an earlier run are moved to `previous/` first, so that nothing old pass
 
 import asyncio
 import json
+import math
 import os
 import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +26,7 @@ from labkit.files import replacing
 
 MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 SUFFIXES = (".ipynb", ".html", ".json")  # what a run leaves of each notebook
+FACTS = ("profile", "status", "detail", "seconds", "date")  # of an outcome, in its notebook
 
 
 class RunError(Exception):
@@ -52,15 +53,15 @@ class Outcome:
 class Run:
     """What the notebooks of one run share.
 
-    minutes: how long one notebook may take; None: as long as it needs. paces: how fast this machine
-    is, see `Progress`, by the source of the times that it is compared with.
+    minutes: how long one notebook may take. paces: how fast this machine is, see `Progress`, by the
+    source of the times that it is compared with.
     """
 
     out: Path
     profile: str
     stream: TextIO
     stop: Stop
-    minutes: float | None = None
+    minutes: float = math.inf
     paces: dict[tuple, list] = field(default_factory=dict)
 
 
@@ -72,15 +73,15 @@ def pick_notebooks(folder: Path, picks: list[str]) -> list[Path]:
     found = sorted(folder.glob("*.ipynb"))
     if not found:
         raise RunError(f"no notebooks in {folder}: run this inside a clone of the repository")
-    chosen = set()
+    chosen = set() if picks else set(found)
     for pick in picks:
         prefix = pick.zfill(2) if pick.isdigit() else Path(pick).name
-        fits = [path for path in found if path.name.startswith(prefix)]
+        fits = {path for path in found if path.name.startswith(prefix)}
         if not fits:
             names = ", ".join(path.stem for path in found)
             raise RunError(f"no notebook starts with {pick!r}; there are: {names}")
-        chosen.update(fits)
-    return sorted(chosen) if picks else found
+        chosen |= fits
+    return sorted(chosen)
 
 
 def save(path: Path, text: str) -> None:
@@ -99,13 +100,17 @@ def alone_in(out: Path) -> Iterator[None]:
     Raises RunError if a living process holds it, or if it cannot be written.
     """
     lock = out / ".running"
+    with suppress(OSError, ValueError, psutil.Error):
+        process = psutil.Process(int(lock.read_text()))
+        # a process that is younger than the lock has only got the number of the one that wrote it
+        old = process.create_time() <= lock.stat().st_mtime + 1
+        if old and process.status() != psutil.STATUS_ZOMBIE:
+            raise RunError(
+                f"process {process.pid} is running notebooks into {out}: wait for it or stop it,"
+                f" choose another folder with --out DIR, or delete {lock} if that is no run"
+            )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if holder := _holder(lock):
-            raise RunError(
-                f"process {holder} is running notebooks into {out}: wait for it or stop it, choose"
-                f" another folder with --out DIR, or delete {lock} if that is no run"
-            )
         lock.unlink(missing_ok=True)
         with open(lock, "x") as file:
             file.write(str(os.getpid()))
@@ -117,17 +122,6 @@ def alone_in(out: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def _holder(lock: Path) -> int | None:
-    """The living process that wrote the lock, None if there is none."""
-    try:
-        process = psutil.Process(int(lock.read_text()))
-        # a process that is younger than the lock has only got the number of the one that wrote it
-        old = process.create_time() <= lock.stat().st_mtime + 1
-        return process.pid if old and process.status() != psutil.STATUS_ZOMBIE else None
-    except (OSError, ValueError, psutil.Error):
-        return None
-
-
 def facts_of(path: Path) -> dict:
     """What a run wrote into its notebook: profile, status, date, cell_seconds, …; {} if nothing."""
     try:
@@ -137,35 +131,25 @@ def facts_of(path: Path) -> dict:
 
 
 def set_aside(out: Path, stem: str) -> None:
-    """Moves the files that an earlier run left to `previous/`, where the last good run stays.
+    """Moves the files of an earlier run to `previous/`, where the last good run stays."""
 
-    Raises RunError where they cannot be moved.
-    """
+    def good(folder: Path) -> bool:
+        passed = facts_of(folder / f"{stem}.ipynb").get("status") == "passed"
+        return passed and (folder / f"{stem}.json").exists()
+
     previous = out / "previous"
-    left = [path for suffix in SUFFIXES if (path := out / f"{stem}{suffix}").exists()]
-    if not left:
+    left, before = ([folder / f"{stem}{s}" for s in SUFFIXES] for folder in (out, previous))
+    if not any(path.exists() for path in left):
         return
     try:
         previous.mkdir(exist_ok=True)
-        if _is_good(previous, stem) and not _is_good(out, stem):
-            for path in left:
-                path.unlink()
-            return
-        for suffix in SUFFIXES:
-            (previous / f"{stem}{suffix}").unlink(missing_ok=True)
-        for path in left:
+        for path in left if good(previous) and not good(out) else before:
+            path.unlink(missing_ok=True)
+        for path in filter(Path.exists, left):
             os.replace(path, previous / path.name)
     except OSError as error:
-        raise RunError(
-            f"cannot move {stem}.* to {previous} ({error}):"
-            " rename or delete that, or choose a folder with --out DIR"
-        ) from error
-
-
-def _is_good(folder: Path, stem: str) -> bool:
-    """Whether `folder` holds the files of a run that passed."""
-    facts = facts_of(folder / f"{stem}.ipynb")
-    return facts.get("status") == "passed" and (folder / f"{stem}.json").exists()
+        remedy = "rename or delete that, or choose a folder with --out DIR"
+        raise RunError(f"cannot move {stem}.* to {previous} ({error}): {remedy}") from error
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -174,44 +158,37 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         notebook = nbformat.read(path, as_version=4)
         # 4.5 brought the cell ids that the cell times are kept under
         notebook.nbformat_minor = max(notebook.nbformat_minor, 5)
+        notebook.metadata.pop("widgets", None)  # saved widget state breaks GitHub's preview
         for index, cell in enumerate(notebook.cells):
             cell.setdefault("id", f"cell-{index}")
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
         nbformat.validate(notebook)
+        return notebook
     except Exception as error:  # JSON, Unicode, Key, Attribute errors and nbformat's own
-        raise RunError(
-            f"{path} is not a readable notebook ({one_line(error, 100)}):"
-            f" restore it with `git checkout -- {path.parent.name}/{path.name}`"
-        ) from error
-    notebook.metadata.pop("widgets", None)  # saved widget state breaks GitHub's preview
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return notebook
+        remedy = f"restore it with `git checkout -- {path.parent.name}/{path.name}`"
+        reason = one_line(error, 100)
+        raise RunError(f"{path} is not a readable notebook ({reason}): {remedy}") from error
 
 
 def known_times(path: Path, run: Run) -> tuple[dict[str, float], list]:
-    """Expected seconds by cell id, and the pace of this machine relative to them.
-
-    They are those of the last run that passed here, else those of the committed notebook.
-    """
+    """Seconds by cell id of the last good run here, else as committed, and the pace here."""
     for source in (run.out / "previous" / path.name, path):
         facts = facts_of(source)
-        times = facts.get("cell_seconds")
+        times, profile = facts.get("cell_seconds"), str(facts.get("profile"))
         if isinstance(times, dict) and times and facts.get("status") == "passed":
             known = {cell: float(s) for cell, s in times.items() if isinstance(s, int | float)}
-            profile = str(facts.get("profile"))
-            start = [(1.0, ENOUGH)] if profile == run.profile else []
+            start = [1.0] * ENOUGH if profile == run.profile else []
             return known, run.paces.setdefault((source is path, profile), start)
     return {}, []
 
 
 def kernel_environment(out: Path, profile: str) -> dict[str, str]:
     """The environment of a kernel: profile, absolute folders of data and results, labkit."""
-    # a set back-end would hide the inline figures
-    env = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
-    env |= {"LABKIT_PROFILE": profile, "LABKIT_RESULTS": str(out.resolve())}
+    env = os.environ | {"LABKIT_PROFILE": profile, "LABKIT_RESULTS": str(out.resolve())}
     path = [str(folders.repository()), env.get("PYTHONPATH")]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    env.pop("MPLBACKEND", None)  # a set back-end would hide the inline figures
     if data := folders.named("LABKIT_DATA"):
         env["LABKIT_DATA"] = str(data)
     return env
@@ -220,29 +197,27 @@ def kernel_environment(out: Path, profile: str) -> dict[str, str]:
 def run_notebook(path: Path, run: Run) -> Outcome:
     """Executes one notebook and saves what it has, also when it failed."""
     outcome, began = Outcome(path.stem, run.profile), time.monotonic()
-    outcome.date = f"{datetime.now():%Y-%m-%d %H:%M}"
+    outcome.date = time.strftime("%Y-%m-%d %H:%M")
     try:
         notebook = read_notebook(path)
         cells = [cell.id for cell in notebook.cells if is_run(cell)]
         progress = Progress(path.stem, cells, run.stream, *known_times(path, run))
-        environment = kernel_environment(run.out, run.profile)
-        outcome.status, outcome.detail = asyncio.run(
-            execute(notebook, path.parent, environment, progress, run.stop, run.minutes)
-        )
+        env = kernel_environment(run.out, run.profile)
+        work = execute(notebook, path.parent, env, progress, run.stop, run.minutes)
+        outcome.status, outcome.detail = asyncio.run(work)
         outcome.seconds = round(time.monotonic() - began, 1)
         outcome.record, complaint = results.read(run.out / f"{path.stem}.json")
         if outcome.status == "passed" and complaint:
             outcome.status, outcome.detail = "no record", complaint
-        facts = {k: v for k, v in vars(outcome).items() if v and k not in ("stem", "record")}
+        facts = {name: fact for name in FACTS if (fact := getattr(outcome, name))}
         facts |= {"machine": MACHINE, "cell_seconds": progress.seconds}
         notebook.metadata["labkit"] = facts
         save(run.out / path.name, nbformat.writes(notebook) + "\n")
         page = pages.notebook_page(notebook, path.stem, path.parent)
         save(run.out / f"{path.stem}.html", page)
-    except RunError as error:
-        outcome.status, outcome.detail = "failed", f"{outcome.detail} {error}".strip()
     except Exception as error:  # one page that cannot be drawn must not stop the other notebooks
-        reason = f"no HTML page: {type(error).__name__}: {one_line(error)}"
+        known = isinstance(error, RunError)
+        reason = error if known else f"no HTML page: {type(error).__name__}: {one_line(error)}"
         outcome.status, outcome.detail = "failed", f"{outcome.detail} {reason}".strip()
     return outcome
 
@@ -253,16 +228,13 @@ def all_outcomes(run: Run, outcomes: dict[str, Outcome]) -> list[Outcome]:
     for path in run.out.glob("*.ipynb"):
         facts = {"status": "unknown"} | facts_of(path)
         if path.stem not in known and len(facts) > 1:
-            names = ("profile", "status", "detail", "seconds", "date")
-            told = {n: facts[n] for n in names if type(facts.get(n)) is type(getattr(Outcome, n))}
+            told = {n: facts[n] for n in FACTS if type(facts.get(n)) is type(getattr(Outcome, n))}
             record, _ = results.read(run.out / f"{path.stem}.json")
             known[path.stem] = Outcome(path.stem, **told, record=record)
     return [known[stem] for stem in sorted(known)]
 
 
-def run(
-    notebooks: list[Path], out: Path, profile: str, stream=None, minutes: float | None = None
-) -> int:
+def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=math.inf) -> int:
     """Executes `notebooks` in `profile` into the folder `out`, printing to `stream` (stdout).
 
     Returns the exit status: 0 when all passed, 128 + its number after a signal (130 for Ctrl-C), 1
@@ -282,7 +254,7 @@ def run(
                     erase = "\r\x1b[K" if this.stream.isatty() else ""
                     say(f"{erase}{outcomes[path.stem]}", this.stream)
         finally:
-            date, rows = f"{datetime.now():%Y-%m-%d %H:%M}", all_outcomes(this, outcomes)
+            date, rows = time.strftime("%Y-%m-%d %H:%M"), all_outcomes(this, outcomes)
             page = pages.summary_page(rows, out, profile=profile, date=date, machine=MACHINE)
             try:
                 save(out / "summary.html", page)

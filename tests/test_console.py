@@ -11,7 +11,7 @@ import pytest
 
 from labkit.console import ENOUGH, Progress, one_line, say
 
-SAME = (1.0, ENOUGH)  # times of the same profile: as fast as they say, until more is known
+SAME = [1.0] * ENOUGH  # times of the same profile: as fast as they say, until more is known
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -40,7 +40,7 @@ def forecasts(cells, known, pace=None, bars=False):
     """(elapsed, forecast, truly left) at each second of a notebook whose cells take `cells`."""
     now, names = Clock(), [str(i) for i in range(len(cells))]
     times = dict(zip(names, known, strict=True)) if known else {}
-    pace = [SAME] if pace is None else pace
+    pace = list(SAME) if pace is None else pace
     progress = Progress("00", names, io.StringIO(), times, pace, now)
     began, total = now(), sum(cells)
     rows = []
@@ -89,7 +89,7 @@ def test_a_bar_tells_of_a_slow_machine_within_the_first_long_cell():
 
 
 def test_the_pace_of_earlier_notebooks_is_that_of_the_next():
-    pace = [SAME]
+    pace = list(SAME)
     forecasts([3 * seconds for seconds in KNOWN], KNOWN, pace)
     rows = forecasts([3 * seconds for seconds in KNOWN], KNOWN, pace)
     assert misses(rows, after=0) == []
@@ -105,7 +105,7 @@ def test_times_of_another_profile_are_scaled_and_nothing_is_told_before_that():
 
 def test_the_forecast_is_that_of_the_bar_until_it_ends():
     now = Clock()
-    progress = Progress("00", ["a", "b"], io.StringIO(), {"a": 100.0, "b": 10.0}, [SAME], now)
+    progress = Progress("00", ["a", "b"], io.StringIO(), {"a": 100.0, "b": 10.0}, list(SAME), now)
     progress.start_cell("a")
     now.time += 4
     progress.hear(bar(4, 400))
@@ -140,7 +140,7 @@ def test_a_notebook_without_known_times_is_forecast_from_its_cells_so_far():
 def test_the_line_is_redrawn_on_a_terminal_and_printed_now_and_then_elsewhere(live):
     stream, now = io.StringIO(), Clock()
     stream.isatty = lambda: live
-    progress = Progress("00_x", ["a", "b"], stream, {"a": 60.0, "b": 30.0}, [SAME], now)
+    progress = Progress("00_x", ["a", "b"], stream, {"a": 60.0, "b": 30.0}, list(SAME), now)
     for _ in range(4):
         progress.draw()
         now.time += 4

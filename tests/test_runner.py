@@ -198,7 +198,7 @@ def test_cell_times_come_from_the_last_good_run_here_else_from_the_committed_not
     assert runner.known_times(path, this) == ({"a": 60.0}, []), "a pace must be found first"
     write(path, "smoke", 6.0)
     times, committed = runner.known_times(path, this)
-    assert times == {"a": 6.0} and committed == [(1.0, ENOUGH)]
+    assert times == {"a": 6.0} and committed == [1.0] * ENOUGH
     (tmp_path / "out" / "previous").mkdir(parents=True)
     write(tmp_path / "out" / "previous" / "00_x.ipynb", "smoke", 1.0, status="interrupted")
     assert runner.known_times(path, this)[0] == {"a": 6.0}
@@ -322,9 +322,9 @@ def test_under_nohup_a_hang_up_is_ignored():
 def test_only_a_second_request_hurries_and_a_closing_terminal_never_does():
     asked = []
     with execute.Stop() as stop:
-        stop.act = lambda reason, hurry: asked.append(hurry)
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGINT):
             signal.raise_signal(number)
+            asked.append(stop.hurry)
     assert asked == [False, False, False, True] and stop.exit_status == 129
 
 
