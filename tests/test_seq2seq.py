@@ -17,11 +17,9 @@ from labkit.models.seq2seq import (
     AttentionSeq2Seq,
     GlyphDecoder,
     GlyphEncoder,
-    NamedSeq2Seq,
     OneHot,
     Seq2Seq,
     StraightThrough,
-    StyledSeq2Seq,
     attention,
     keras_init,
 )
@@ -39,6 +37,7 @@ from labkit.studies.arithmetic import (
     draw_answers,
     run,
 )
+from labkit.studies.drawn_arithmetic import NamedSeq2Seq, StyledSeq2Seq
 from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, train_seq2seq
 
 N, L, T, K = 6, 5, 3, 13

@@ -13,17 +13,9 @@ from torch import Tensor, nn
 from labkit.data.arithmetic import Glyphs, Queries, all_queries, glyphs, handwrite, held_out, sample
 from labkit.data.splits import SPLITS
 from labkit.models.classifier import Classifier
-from labkit.models.seq2seq import (
-    Answer,
-    AttentionSeq2Seq,
-    GlyphDecoder,
-    GlyphEncoder,
-    NamedSeq2Seq,
-    Seq2Seq,
-    StraightThrough,
-    StyledSeq2Seq,
-)
+from labkit.models.seq2seq import Answer, AttentionSeq2Seq, GlyphEncoder, Seq2Seq, StraightThrough
 from labkit.models.transformer import Transformer
+from labkit.studies.drawn_arithmetic import NamedTextToImage, StyledTextToImage, TextToImage
 from labkit.training.classify import predict, shift
 from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, generate_all, train_seq2seq
 
@@ -139,50 +131,6 @@ class ImageToText(TextToText):
         return super().score(
             network, Pairs(handwrite(pairs.query, self.glyphs[1], generator), pairs.answer)
         )
-
-
-@dataclass(frozen=True)
-class TextToImage:
-    """Tokens to pictures by the squared error of pixels, as in the report."""
-
-    glyphs: tuple[Glyphs, Glyphs] | None = field(default=None, repr=False, compare=False)
-
-    def build(self, answer_length: int) -> nn.Module:
-        return Seq2Seq(answer_length, output=GlyphDecoder(256))
-
-    def batch(self, pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return pairs.query, handwrite(pairs.answer, self.glyphs[0], generator) / 255
-
-    def loss(
-        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
-    ) -> Tensor:
-        return F.mse_loss(network(shown).float(), target)
-
-    def score(self, network: nn.Module, pairs: Pairs) -> dict[str, float]:
-        """Nothing: pictures are judged by a classifier afterwards."""
-        return {}
-
-
-@dataclass(frozen=True)
-class NamedTextToImage(TextToImage):
-    """Squared error teaches only the drawing: the symbols are named by a trained text model."""
-
-    def build(self, answer_length: int) -> nn.Module:
-        return NamedSeq2Seq(answer_length)
-
-
-@dataclass(frozen=True)
-class StyledTextToImage(TextToImage):
-    """A conditional VAE with a style for each picture; −ELBO in nats a pixel is minimised."""
-
-    def build(self, answer_length: int) -> nn.Module:
-        return StyledSeq2Seq(answer_length)
-
-    def loss(
-        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
-    ) -> Tensor:
-        terms = network.elbo(shown, target, generator)
-        return terms.negative_elbo.mean() / target[0, 0].numel()
 
 
 @dataclass(frozen=True)
