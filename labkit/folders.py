@@ -55,7 +55,7 @@ def image_folders() -> list[tuple[str, Path]]:
         )
     raw = given and next((f for f in (given, given / "raw") if any(f.glob("*idx?-ubyte*"))), None)
     if raw:
-        top = next((f for f in (*given.parents,)[:2] if any(f.glob("*MNIST/raw"))), None)
+        top = next((f for f in given.parents[:2] if any(f.glob("*MNIST/raw"))), None)
         remedy = f"set it to {top}" if top else "move them there"
         what = f"has its IDX files in {raw}, expected in MNIST/raw or FashionMNIST/raw below it"
         raise ValueError(f"LABKIT_DATA={given} {what}; {remedy}")

@@ -63,7 +63,7 @@ def has_bf16(device) -> bool:
         return torch.cuda.is_bf16_supported()
     # asked and not timed: the same machine always answers alike, so runs repeat
     names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def autocast(device):

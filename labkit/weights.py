@@ -1,7 +1,6 @@
 """The small trained networks that are supplied with the kit, in data/weights/.
 
-Each is a plain state dict, `<name>.pt`, and `<name>.json`: its data, seed, the command that made
-it, what was measured, and the sha256 of the .pt.
+Each is a plain state dict, `<name>.pt`, and `<name>.json`: data, seed, command, measures, sha256.
 """
 
 import hashlib
@@ -31,12 +30,11 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
             raise FileNotFoundError(f"{part} is missing; {remedy}")
     try:
         facts = json.loads(facts_path.read_text(encoding="utf-8"))
-        expected = facts["sha256"]
+        found, expected = _sha256(path), str(facts["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{facts_path} is no record of weights ({error!r}); {remedy}") from error
-    found = _sha256(path)
     if found != expected:
-        what = f"has the sha256 {found[:12]}…, expected {str(expected)[:12]}…"
+        what = f"has the sha256 {found[:12]}…, expected {expected[:12]}…"
         raise ValueError(f"{path} {what}; {remedy}")
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")

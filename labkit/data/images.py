@@ -4,8 +4,7 @@
     4. the built-in stand-ins, drawn by labkit.data.synthetic
 
 Folders have torchvision's layout (MNIST/raw/train-images-idx3-ubyte, FashionMNIST/raw/…); cats are
-a folder cats/ or an archive of one. A set that is missing is looked for in the next place. A set
-that is broken is an error: results on other images must not pass for results on these.
+a folder cats/ or an archive of one. A set that is broken is an error, never the next place.
 """
 
 import functools
@@ -88,13 +87,12 @@ class DataKey:
 class ImageSet:
     """One data set: uint8 images (N, C, H, W) and int64 labels (N,), split into train and test.
 
-    source: where the images were found; factors: for stand-ins {"train": {name: (N,)}, "test": …},
-    the values that the images were drawn with.
+    factors: what stand-ins were drawn with, {"train": {name: (N,)}, "test": …}.
     """
 
     name: str
     title: str
-    source: str
+    source: str  # where the images were found
     train: Tensor
     test: Tensor
     train_labels: Tensor
@@ -204,10 +202,7 @@ def _load_again(key: DataKey) -> ImageSet:
 
 
 def _read_idx_set(name: str, raw: Path) -> tuple[list[Tensor], bool]:
-    """Train, test, train_labels, test_labels of a folder, and whether they are as published.
-
-    Raises FileNotFoundError for a part of a set, ValueError for a broken one or another one.
-    """
+    """Train, test, train_labels, test_labels of a folder, and whether they are as published."""
     paths = [raw / file for file in FILES]
     missing = [path for path in paths if not files.exists(path)]
     packed = [f'"{path}.gz"' for path in missing if files.exists(Path(f"{path}.gz"))]
@@ -235,10 +230,7 @@ def _read_idx_set(name: str, raw: Path) -> tuple[list[Tensor], bool]:
 
 
 def _read_idx(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, str]:
-    """The values uint8 (n, *shape) of an IDX file and 16 digits of its sha256.
-
-    Format: yann.lecun.com/exdb/mnist. Raises ValueError if header or size are not as they must be.
-    """
+    """The uint8 (n, *shape) of an IDX file (yann.lecun.com/exdb/mnist) and its sha256's start."""
     content = bytearray(path.read_bytes())
     size, right, start = len(content), 0x801 + len(shape), 8 + 4 * len(shape)
     if size < start:

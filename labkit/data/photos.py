@@ -22,8 +22,7 @@ from labkit.fingerprint import fingerprint
 VERSION = 2  # of what read() returns; raise it with every change, so that no cache is out of date
 SIDE = 64  # pixels
 FEWEST = 100  # images: with fewer, neither a tenth held out nor a model means anything
-MOST_BYTES = 50_000_000  # of one image file
-MOST_PIXELS = 50_000_000  # of one image, which takes 4 bytes a pixel to decode
+MOST_BYTES = MOST_PIXELS = 50_000_000  # of one image; decoded it takes 4 bytes a pixel
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 # (name, function that reads the file, to be called before the next one) of each
@@ -83,10 +82,8 @@ def read(place: Path) -> dict:
     short = ["/".join(PurePosixPath(name).parts[skip:]) for name in first.values()]
     held_out = torch.tensor([is_held_out(name) for name in short])
     if held_out.all() or not held_out.any():
-        raise ValueError(
-            f"the names of all {len(first)} images in {place} put them on one side of the split;"
-            " give the files other names"
-        )
+        what = "put them on one side of the split; give the files other names"
+        raise ValueError(f"the names of all {len(first)} images in {place} {what}")
     return {
         "images": torch.stack([images[name] for name in first.values()]),
         "held_out": held_out,
@@ -104,8 +101,7 @@ def is_held_out(name: str) -> bool:
 def to_tensor(content: bytes) -> Tensor:
     """An image file as uint8 (3, 64, 64): its central square, upright, on white if transparent.
 
-    Of an animation, the first frame. Raises ValueError for more than 50 million pixels and what
-    Pillow raises for a broken image.
+    Raises ValueError for more than 50 million pixels and what Pillow raises for a broken image.
     """
     with Image.open(BytesIO(content)) as image:
         if image.width * image.height > MOST_PIXELS:

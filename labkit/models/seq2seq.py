@@ -2,12 +2,7 @@
 
 Sutskever et al. 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078. Report D's model is
 encoder LSTM → repeat vector → decoder LSTM → an output layer shared by all steps. Its two ends
-read and write symbols or pictures:
-
-    text → text     Seq2Seq()
-    image → text    Seq2Seq(embed=nn.Sequential(GlyphEncoder(13), StraightThrough()))
-    text → image    Seq2Seq(output=GlyphDecoder()), as in the report
-
+read and write symbols; those for pictures are in labkit.studies.drawn_arithmetic.
 Shapes: N queries of L symbols, answers of T symbols, H hidden units, K symbols to choose from.
 """
 
@@ -78,68 +73,6 @@ class OneHot(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return F.one_hot(tokens, self.n_symbols).float()
-
-
-class GlyphEncoder(nn.Module):
-    """Convolutions of each picture: (N, L, 1, 28, 28), uint8 or in [0, 1] → (N, L, feature_dim)."""
-
-    def __init__(self, feature_dim: int = 128):
-        super().__init__()
-
-        def halve(c_in: int, c_out: int) -> list[nn.Module]:
-            conv = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
-            # pooled first: a quarter of the numbers to normalise
-            return [conv, nn.MaxPool2d(2), nn.BatchNorm2d(c_out), nn.ReLU()]
-
-        self.layers = nn.Sequential(
-            *halve(1, 32),  # (·, 32, 14, 14)
-            *halve(32, 64),  # (·, 64, 7, 7)
-            *halve(64, 128),  # (·, 128, 3, 3)
-            nn.Flatten(),
-            nn.Linear(128 * 9, feature_dim),
-        ).to(memory_format=torch.channels_last)
-
-    def forward(self, images: Tensor) -> Tensor:
-        images = images if images.is_floating_point() else images / 255
-        pictures = images.flatten(0, 1).to(memory_format=torch.channels_last)  # time-distributed
-        return self.layers(pictures).unflatten(0, images.shape[:2])
-
-
-class StraightThrough(nn.Module):
-    """Logits (…, K) → an indicator (…, K) of the likeliest class, with the softmax's gradient.
-
-    Bengio et al. 2013, arXiv:1308.3432.
-    """
-
-    def forward(self, logits: Tensor) -> Tensor:
-        soft = logits.float().softmax(-1)
-        hard = F.one_hot(logits.argmax(-1), logits.shape[-1])
-        return hard + (soft - soft.detach())
-
-
-class GlyphDecoder(nn.Module):
-    """Transposed convolutions: what to draw (N, T, H) → pictures (N, T, 1, 28, 28) in [0, 1]."""
-
-    def __init__(self, hidden_dim: int = 256, base: int = 32):
-        super().__init__()
-        up = nn.ConvTranspose2d
-        self.layers = nn.Sequential(
-            nn.Unflatten(1, (hidden_dim, 1, 1)),
-            up(hidden_dim, 2 * base, 7, bias=False),  # (·, 2b, 7, 7)
-            nn.BatchNorm2d(2 * base),
-            nn.ReLU(),
-            up(2 * base, base, 4, stride=2, padding=1, bias=False),  # (·, b, 14, 14)
-            nn.BatchNorm2d(base),
-            nn.ReLU(),
-            up(base, 1, 4, stride=2, padding=1),  # (·, 1, 28, 28)
-        ).to(memory_format=torch.channels_last)
-
-    def logits(self, h: Tensor) -> Tensor:
-        """Logits of the pictures, of any scale."""
-        return self.layers(h.flatten(0, 1)).unflatten(0, h.shape[:2])
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.logits(h).float().sigmoid()
 
 
 def keras_init(*lstms: nn.LSTM) -> None:
