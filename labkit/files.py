@@ -1,4 +1,4 @@
-"""Files and where they come from: whole or not at all, readable or named, online or not."""
+"""Files that are written whole or not at all, errors that name them, and whether one is online."""
 
 import os
 import tempfile
@@ -14,11 +14,9 @@ from pathlib import Path
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary file that replaces `path` when the block ends well, and is deleted otherwise.
 
-    Whoever reads `path` sees the old file or the whole new one. Makes the folder. Raises OSError
-    naming the file and the remedy if it cannot be written.
+    Makes the folder. Raises OSError, naming the file and the remedy, if it cannot be written.
     """
-    path = Path(path)
-    temporary = None
+    path, temporary = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
@@ -28,9 +26,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        raise OSError(
-            f"cannot write {path}: {error}. Free some space, or choose a folder you may write to"
-        ) from error
+        remedy = "Free some space, or choose a folder you may write to"
+        raise OSError(f"cannot write {path}: {error}. {remedy}") from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
@@ -42,10 +39,8 @@ def readable() -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise PermissionError(
-            f"{error.filename} may not be read by this user; allow it, e.g. with chmod u+rX, and"
-            " likewise the folders above it"
-        ) from error
+        remedy = "allow it and the folders above it, e.g. with chmod u+rX"
+        raise PermissionError(f"{error.filename} may not be read by this user; {remedy}") from error
 
 
 def exists(path: Path) -> bool:

@@ -19,15 +19,12 @@ def fingerprint(*facts: Any, **named: Any) -> str:
     """16 hexadecimal digits that change when a fact, or the version of torch, does.
 
     Facts: numbers, strings, None, paths, lists, tuples, dicts, sets, dataclasses (but for fields of
-    compare=False, which shape nothing), tensors (by content), functions and classes (by name, those
-    written in a notebook by their code and what they use of it, too), modules (by their structure,
-    not their weights). Raises TypeError for anything else.
+    compare=False), tensors (by content), functions and classes (by name, those of a notebook also
+    by their code and what it uses), modules (by their structure, not their weights). Raises
+    TypeError for anything else.
     """
-    plain = json.dumps(
-        [EXPERIMENTS, torch.__version__, _plain(facts), _plain(named)],
-        sort_keys=True,
-        ensure_ascii=False,
-    )
+    everything = [EXPERIMENTS, torch.__version__, _plain(facts), _plain(named)]
+    plain = json.dumps(everything, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(plain.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
@@ -40,31 +37,28 @@ def content(tensor: Tensor) -> str:
 
 
 def _plain(fact: Any) -> Any:
-    if fact is None or isinstance(fact, bool | int | str):
+    if isinstance(fact, bool | int | str | None):
         return fact
     if isinstance(fact, float):
         return f"{fact!r} float"  # 1.0 is not 1: the one may be a share, the other a count
-    if isinstance(fact, Path | torch.device | torch.dtype):
+    if isinstance(fact, Path | torch.device | torch.dtype | range):
         return str(fact)
     if isinstance(fact, dict):
         return {"dict": sorted(([_plain(k), _plain(v)] for k, v in fact.items()), key=repr)}
     if dataclasses.is_dataclass(fact) and not isinstance(fact, type):
         shaping = [f.name for f in dataclasses.fields(fact) if f.compare]
-        fields = {name: _plain(getattr(fact, name)) for name in shaping}
-        return {type(fact).__qualname__: fields}
+        return {type(fact).__qualname__: {name: _plain(getattr(fact, name)) for name in shaping}}
     if isinstance(fact, list | tuple):
         return [_plain(part) for part in fact]
     if isinstance(fact, set | frozenset):
         return ["set", sorted(map(_plain, fact), key=repr)]
-    if isinstance(fact, range):
-        return repr(fact)
     if isinstance(fact, Tensor):
         return {"tensor": content(fact)}
     if isinstance(fact, nn.Module):
         shapes = {name: value.shape for name, value in fact.state_dict().items()}
         return {"module": [repr(fact), _plain(shapes), [_settings(m) for m in fact.modules()]]}
     if isinstance(fact, functools.partial):
-        return {"partial": [_plain(part) for part in (fact.func, fact.args, fact.keywords)]}
+        return {"partial": _plain([fact.func, fact.args, fact.keywords])}
     if callable(fact) and hasattr(fact, "__qualname__"):
         return [fact.__module__, fact.__qualname__, _definition(fact)]
     raise TypeError(f"a {type(fact).__name__} has no fingerprint; pass numbers, text or tensors")

@@ -31,8 +31,8 @@ def results(profile: str) -> Path:
 def named(variable: str) -> Path | None:
     """The absolute folder that an environment variable names, or None if it is not set.
 
-    `~` is the home folder. A relative path counts from the working directory if it exists there,
-    else from the repository: notebooks run in notebooks/, but commands are typed at the top.
+    A relative path counts from the working directory if it exists there, else from the repository:
+    notebooks run in notebooks/, but commands are typed at the top.
     """
     given = os.environ.get(variable, "").strip()
     if not given:
@@ -45,21 +45,18 @@ def named(variable: str) -> Path | None:
 def image_folders() -> list[tuple[str, Path]]:
     """(name, folder) of each place on this disk that may hold images, the preferred one first.
 
-    Raises FileNotFoundError if LABKIT_DATA is not a folder, and ValueError if it is the folder of
-    a single set and not the one above it.
+    Raises FileNotFoundError if LABKIT_DATA is no folder, ValueError if it is that of a single set.
     """
     given = named("LABKIT_DATA")
     if given and not given.is_dir():
+        what = f"{os.environ['LABKIT_DATA']} is not a folder ({given})"
         raise FileNotFoundError(
-            f"LABKIT_DATA={os.environ['LABKIT_DATA']} is not a folder ({given}); set it to one that"
-            f" holds {LAYOUT}, or unset it"
+            f"LABKIT_DATA={what}; set it to one that holds {LAYOUT}, or unset it"
         )
     raw = given and next((f for f in (given, given / "raw") if any(f.glob("*idx?-ubyte*"))), None)
     if raw:
-        above = (given.parent, given.parent.parent)
-        top = next((folder for folder in above if any(folder.glob("*MNIST/raw"))), None)
-        raise ValueError(
-            f"LABKIT_DATA={given} has its IDX files in {raw}, expected in MNIST/raw or"
-            f" FashionMNIST/raw below it; {f'set it to {top}' if top else 'move them there'}"
-        )
+        top = next((f for f in given.parents[:2] if any(f.glob("*MNIST/raw"))), None)
+        remedy = f"set it to {top}" if top else "move them there"
+        what = f"has its IDX files in {raw}, expected in MNIST/raw or FashionMNIST/raw below it"
+        raise ValueError(f"LABKIT_DATA={given} {what}; {remedy}")
     return [("LABKIT_DATA", given)] * bool(given) + [("data folder", data())]

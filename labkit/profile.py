@@ -15,15 +15,13 @@ T = TypeVar("T")
 def profile() -> str:
     """The profile of this run. Raises ValueError for a LABKIT_PROFILE that is none of the three."""
     name = os.environ.get("LABKIT_PROFILE")
-    if not name:
-        if "PYTEST_VERSION" in os.environ:  # set by pytest; the kernels of nbval inherit it
-            return "smoke"
-        return "full" if _accelerator() != "cpu" else "cpu"
-    if name not in PROFILES:
-        raise ValueError(
-            f"LABKIT_PROFILE={name!r} is no profile; set it to 'smoke', 'cpu' or 'full'"
-        )
-    return name
+    if name and name not in PROFILES:
+        raise ValueError(f"LABKIT_PROFILE={name!r} is no profile; set it to one of {PROFILES}")
+    if name:
+        return name
+    if "PYTEST_VERSION" in os.environ:  # set by pytest; the kernels of nbval inherit it
+        return "smoke"
+    return "cpu" if _accelerator() == "cpu" else "full"
 
 
 def pick(*, smoke: T, cpu: T, full: T) -> T:
@@ -57,18 +55,15 @@ def seed_everything(seed: int) -> None:
 
 
 def has_bf16(device) -> bool:
-    """Whether `device` has instructions for bfloat16; emulated, it is slower than float32.
-
-    The processor is asked and not timed: the same machine always answers alike, so runs repeat.
-    """
+    """Whether `device` has instructions for bfloat16; emulated, it is slower than float32."""
     import torch
 
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
+    # asked and not timed: the same machine always answers alike, so runs repeat
     names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    checks = [getattr(torch.cpu, name, None) for name in names]
-    return device.type == "cpu" and any(check() for check in checks if check)
+    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def autocast(device):
@@ -76,5 +71,4 @@ def autocast(device):
     import torch
 
     helps = has_bf16(device)
-    device_type = torch.device(device).type if helps else "cpu"
-    return torch.autocast(device_type, torch.bfloat16, enabled=helps)
+    return torch.autocast(torch.device(device).type if helps else "cpu", torch.bfloat16, helps)

@@ -1,7 +1,6 @@
-"""The small trained networks that are supplied with the kit.
+"""The small trained networks that are supplied with the kit, in data/weights/.
 
-Beside `<name>.pt`, a plain state dict, lies `<name>.json`: data, seed, the command that made it,
-what was measured, and the sha256 of the .pt.
+Each is a plain state dict, `<name>.pt`, and `<name>.json`: data, seed, command, measures, sha256.
 """
 
 import hashlib
@@ -18,10 +17,10 @@ from labkit.files import readable, replacing
 
 @readable()
 def load(name: str, model: nn.Module) -> dict[str, Any]:
-    """Put the weights `name` into `model`, in eval mode; returns what is known of them.
+    """Put the weights `name` into `model`, in eval mode; returns what <name>.json knows of them.
 
-    That is the content of <name>.json, and "file". Raises FileNotFoundError if there are none, and
-    ValueError, naming the file, if they are not the ones described there or do not fit the model.
+    Raises FileNotFoundError if there are none, and ValueError, naming the file, if they are not the
+    ones described there or do not fit the model.
     """
     path = folders.weights() / f"{name}.pt"
     facts_path = path.with_suffix(".json")
@@ -31,29 +30,24 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
             raise FileNotFoundError(f"{part} is missing; {remedy}")
     try:
         facts = json.loads(facts_path.read_text(encoding="utf-8"))
-        expected = facts["sha256"]
+        found, expected = _sha256(path), str(facts["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{facts_path} is no record of weights ({error!r}); {remedy}") from error
-    found = _sha256(path)
     if found != expected:
-        raise ValueError(
-            f"{path} has the sha256 {found[:12]}…, expected {str(expected)[:12]}…; {remedy}"
-        )
+        what = f"has the sha256 {found[:12]}…, expected {expected[:12]}…"
+        raise ValueError(f"{path} {what}; {remedy}")
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         theirs = {key: tuple(value.shape) for key, value in state.items()}
     except Exception as error:  # torch's own text advises weights_only=False, which runs such code
-        raise ValueError(
-            f"{path} is damaged or holds something other than tensors ({type(error).__name__}). Do"
-            f" not load it in any other way: it could run a program on this machine; {remedy}"
-        ) from None
+        what = f"is damaged or holds something other than tensors ({type(error).__name__})"
+        warning = "Do not load it in any other way: it could run a program on this machine"
+        raise ValueError(f"{path} {what}. {warning}; {remedy}") from None
     ours = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if theirs != ours:
         key = next(key for key in [*theirs, *ours] if theirs.get(key) != ours.get(key))
-        raise ValueError(
-            f"{path} does not fit the model: {key} is {theirs.get(key)}, expected {ours.get(key)};"
-            f" build the model as {name} was built, or {remedy}"
-        )
+        what = f"does not fit the model: {key} is {theirs.get(key)}, expected {ours.get(key)}"
+        raise ValueError(f"{path} {what}; build the model as {name} was built, or {remedy}")
     model.load_state_dict(state)
     model.eval()
     return {**facts, "file": path.name}
@@ -62,8 +56,7 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
 def save(name: str, model: nn.Module, *, replace: bool = True, **facts: Any) -> Path:
     """Write the weights of `model` and what is known of them into data/weights/; returns the path.
 
-    Raises FileExistsError if there are weights of that name and `replace` is False, and OSError if
-    they cannot be written.
+    Raises FileExistsError if they are there and `replace` is False, OSError if it cannot write.
     """
     path = folders.weights() / f"{name}.pt"
     if path.exists() and not replace:

@@ -12,19 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from labkit.data import images
 from labkit.data.arithmetic import SYMBOLS, all_queries
-from labkit.models.seq2seq import (
-    Answer,
-    AttentionSeq2Seq,
-    GlyphDecoder,
-    GlyphEncoder,
-    NamedSeq2Seq,
-    OneHot,
-    Seq2Seq,
-    StraightThrough,
-    StyledSeq2Seq,
-    attention,
-    keras_init,
-)
+from labkit.models.seq2seq import Answer, AttentionSeq2Seq, OneHot, Seq2Seq, attention, keras_init
 from labkit.models.transformer import Block, MultiHeadAttention, Transformer
 from labkit.studies import arithmetic
 from labkit.studies.arithmetic import (
@@ -38,6 +26,13 @@ from labkit.studies.arithmetic import (
     answer_queries,
     draw_answers,
     run,
+)
+from labkit.studies.drawn_arithmetic import (
+    GlyphDecoder,
+    GlyphEncoder,
+    NamedSeq2Seq,
+    StraightThrough,
+    StyledSeq2Seq,
 )
 from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, train_seq2seq
 

@@ -1,9 +1,8 @@
 """Sums and differences as sequences of characters: "14+26" → " 40", " 3-12" → " -9".
 
 A query has two operands of up to d digits around its sign, 2d + 1 characters; its answer has d + 1.
-Both are padded with blanks on the left, so that units stand under units. They come as tokens,
-places in SYMBOLS, or as pictures of handwriting. Splits go by the unordered pair of operands:
-14+26, 26+14, 14−26 and 26−14 are on one side.
+Both are padded with blanks on the left, and come as tokens, places in SYMBOLS, or as pictures of
+handwriting. Splits go by the unordered pair: 14+26, 26+14, 14−26 and 26−14 are on one side.
 
     >>> queries = all_queries()                                    # 20,000 of them
     >>> held_out = held_out(queries)                               # bool
@@ -30,10 +29,7 @@ MINUS_SIGNS = str.maketrans({"−": "-", "–": "-"})  # what a phone or a copie
 
 @dataclass(frozen=True)
 class Queries:
-    """`a` ± `b`, int64 (N,) each, `sign` +1 or −1, operands of up to `digits` digits.
-
-    Raises ValueError for operands that have more digits or are negative.
-    """
+    """`a` ± `b`, int64 (N,) each, `sign` +1 or −1; ValueError for more than `digits` digits."""
 
     a: Tensor
     b: Tensor
@@ -75,10 +71,7 @@ class Queries:
 
 
 def encode(numbers: Tensor, width: int) -> Tensor:
-    """Whole numbers (N,) as tokens (N, width), right-aligned, a minus directly before its number.
-
-    The numbers must fit.
-    """
+    """Numbers (N,) that fit as tokens (N, width), right-aligned, a minus just before its number."""
     powers = 10 ** torch.arange(width - 1, -1, -1, device=numbers.device)
     shifted = numbers.abs()[:, None] // powers
     leading = (shifted == 0) & (powers > 1)  # the last place always has a digit
@@ -93,38 +86,25 @@ def decode(tokens: Tensor) -> list[str]:
 
 
 def parse(text: str, digits: int = 2) -> Queries:
-    """The one query that `text` spells; spaces do not matter.
-
-    Raises ValueError, saying what a query looks like, for anything else.
-    """
+    """The one query that `text` spells, whatever its spaces; ValueError if it spells none."""
     compact = re.sub(r"\s", "", text).translate(MINUS_SIGNS)
     match = re.fullmatch(r"([0-9]+)([+-])([0-9]+)", compact)
-    longest = max(map(len, re.findall("[0-9]+", compact)), default=0)
-    stranger = next((c for c in compact if c not in SYMBOLS), None)
-    if stranger:
-        fault = f"it has {stranger!r}"
-    elif not re.search("[+-]", compact):
-        fault = "it has no + or -"
-    elif not match:
-        fault = "a number is missing or there is a sign too many"
-    elif longest > digits:
-        fault = f"{max(match.group(1, 3), key=len)} has {longest} digits"
-    else:
+    longest = max(match.group(1, 3), key=len) if match else ""
+    if match and len(longest) <= digits:
         a, sign, b = match.groups()
-        operands = torch.tensor([int(a)]), torch.tensor([int(b)])
-        return Queries(*operands, torch.tensor([1 if sign == "+" else -1]), digits)
-    example = '"14+26" or "3-17"' if digits == 2 else f'"{"9" * digits}+{"1" * digits}"'
-    raise ValueError(
-        f"{text!r} is not a query ({fault}): type two whole numbers of 1 to {digits} digits"
-        f" with + or - between them, such as {example}."
-    )
+        return Queries(*(torch.tensor([int(part)]) for part in (a, b, f"{sign}1")), digits)
+    stranger = next((c for c in compact if c not in SYMBOLS), None)
+    fault = "a number or its sign is missing or one too many"
+    if match:
+        fault = f"{longest} has {len(longest)} digits"
+    elif stranger:
+        fault = f"it has {stranger!r}"
+    what = f"type two whole numbers of 1 to {digits} digits with + or - between them"
+    raise ValueError(f'{text!r} is not a query ({fault}): {what}, such as "14+26" or "3-17".')
 
 
 def all_queries(digits: int = 2, operators: str = "+-") -> Queries:
-    """Every query with operands of up to `digits` digits, 20,000 for two.
-
-    Raises ValueError for more than three digits: use sample().
-    """
+    """Every query with operands of 1 to 3 digits, 20,000 for two; ValueError for more digits."""
     if not 1 <= digits <= 3:
         raise ValueError(f"all_queries lists 1 to 3 digits, got {digits}; for more use sample()")
     numbers = torch.arange(10**digits)
@@ -156,7 +136,7 @@ def sample(
 def _signs(operators: str) -> Tensor:
     if not operators or set(operators) - set("+-"):
         raise ValueError(f'operators must be "+", "-" or "+-", got {operators!r}')
-    return torch.tensor([1 if operator == "+" else -1 for operator in operators])
+    return torch.tensor([int(f"{operator}1") for operator in operators])
 
 
 def held_out(
@@ -164,8 +144,7 @@ def held_out(
 ) -> Tensor:
     """Whether each query is held out, bool (N,): a `share` of the unordered pairs of operands is.
 
-    keys: int64 (N,), to hold out other groups of queries than pairs. Raises ValueError for a share
-    that leaves a side empty.
+    keys: int64 (N,), to hold out groups other than pairs. Raises ValueError if a side is empty.
     """
     keys = queries.pair if keys is None else keys
     groups = keys.unique()
@@ -178,10 +157,7 @@ def held_out(
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Handwritten pictures of every symbol: uint8 `images` (M, 1, 28, 28), sorted by symbol.
-
-    Those of symbol k are `count[k]` from `first[k]` on.
-    """
+    """Pictures uint8 (M, 1, 28, 28) sorted by symbol: of symbol k `count[k]` from `first[k]` on."""
 
     images: Tensor
     first: Tensor
@@ -196,25 +172,23 @@ class Glyphs:
 def glyphs(images: ImageSet, half: str) -> Glyphs:
     """The digits of one half of MNIST, "train" or "test", with drawn + and − and a blank.
 
-    There are as many pictures of a sign as of a digit, 3,000 at most. Train and test share neither
-    digit nor sign. Raises ValueError for another half or another set.
+    There are as many pictures of a sign as of a digit, 3,000 at most; the halves share none.
+    Raises ValueError for another half or another set.
     """
     if half not in ("train", "test"):
         raise ValueError(f'half must be "train" or "test", got {half!r}')
     if images.name != "mnist":
         raise ValueError(f'glyphs needs a set of digits, images.load("mnist"); got {images.title}')
-    train = half == "train"
-    pictures = images.train if train else images.test
-    labels = images.train_labels if train else images.test_labels
+    pictures, labels, seed = images.train, images.train_labels, 10
+    if half == "test":
+        pictures, labels, seed = images.test, images.test_labels, 11
     n = min(3000, max(1, len(pictures) // 10))
     kind = torch.arange(2).repeat_interleave(n)  # n times +, n times −
-    drawn = draw_operators(2 * n, seed=10 if train else 11, labels=kind)
+    drawn = draw_operators(2 * n, seed=seed, labels=kind)
     count = torch.cat([labels.bincount(minlength=10), torch.tensor([n, n, 1])])
     if (count == 0).any():
-        digit = int((count == 0).nonzero()[0])
-        raise ValueError(
-            f"{images.title} has no {digit} among its {len(pictures)} {half} images; load more"
-        )
+        what = f"no {count.argmin()} among its {len(pictures)} {half} images"
+        raise ValueError(f"{images.title} has {what}; load more")
     blank = pictures.new_zeros(1, *pictures.shape[1:])
     by_symbol = torch.cat([pictures[labels.argsort(stable=True)], drawn.images, blank])
     return Glyphs(by_symbol, count.cumsum(0) - count, count)

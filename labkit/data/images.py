@@ -4,15 +4,14 @@
     4. the built-in stand-ins, drawn by labkit.data.synthetic
 
 Folders have torchvision's layout (MNIST/raw/train-images-idx3-ubyte, FashionMNIST/raw/…); cats are
-a folder cats/ or an archive of one. A set that is missing is looked for in the next place. A set
-that is broken is an error: results on other images must not pass for results on these.
+a folder cats/ or an archive of one. A set that is broken is an error, never the next place.
 """
 
 import functools
 import hashlib
 import io
+import math
 import os
-import shutil
 import socket
 import struct
 import tempfile
@@ -22,7 +21,6 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
@@ -33,15 +31,12 @@ from labkit.fingerprint import content, fingerprint
 
 STAND_IN = "built-in stand-in"
 UNPUBLISHED = ", not the published files"
-DIGITS = [str(d) for d in range(10)]
+DIGITS = list("0123456789")
 GARMENTS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker"]
 GARMENTS += ["Bag", "Ankle boot"]
-FILES = (  # of an IDX set; the order of an ImageSet's tensors
-    "train-images-idx3-ubyte",
-    "t10k-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+# The files of an IDX set, in the order of an ImageSet's tensors.
+FILES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
+FILES += ("train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte")
 PUBLISHED = {  # the sha256 of the FILES that torchvision downloads, unpacked: its first 16 digits
     "mnist": ("ba891046e6505d7a", "0fa7898d509279e4", "65a50cbbf4e906d7", "ff7bcfd416de3373"),
     "fashion": ("9fff5efa9144debe", "64171f26c6962db1", "7cd88f551e935100", "59df6c6ad638dc43"),
@@ -57,6 +52,12 @@ class Known(NamedTuple):
     draw: Callable  # the stand-in: draw(n, seed)
     full: tuple[int, int] = (60_000, 10_000)  # training and test images of the stand-in
 
+    @property
+    def layout(self) -> str:
+        """What a folder must have in it."""
+        idx = f"{self.folder}/raw/{FILES[0]} and its three neighbours"
+        return idx if self.folder else "cats/ or cats.tar"
+
 
 SETS = {
     "mnist": Known("MNIST", "MNIST", DIGITS, synthetic.digits),
@@ -67,10 +68,9 @@ SETS = {
 
 @dataclass(frozen=True)
 class DataKey:
-    """Which images an experiment used, and where they were found; for settings and records.
+    """Which images an experiment used; equal to another key if the images are, wherever found.
 
-    size: (train, test) images; content: a hash of all images and labels. Two keys are equal if the
-    images are, wherever they were found.
+    size: (train, test) images; content: a hash of all images and labels.
     """
 
     name: str
@@ -79,10 +79,7 @@ class DataKey:
     content: str
 
     def load(self) -> "ImageSet":
-        """The same images again, printing nothing; kept in memory for the next call.
-
-        Raises ValueError if the images found now are others, and what labkit.data.load raises.
-        """
+        """The same images, without a word and kept in memory; ValueError if they are others now."""
         return _load_again(self)
 
 
@@ -90,13 +87,12 @@ class DataKey:
 class ImageSet:
     """One data set: uint8 images (N, C, H, W) and int64 labels (N,), split into train and test.
 
-    source: where the images were found; factors: for stand-ins {"train": {name: (N,)}, "test": …},
-    the values that the images were drawn with.
+    factors: what stand-ins were drawn with, {"train": {name: (N,)}, "test": …}.
     """
 
     name: str
     title: str
-    source: str
+    source: str  # where the images were found
     train: Tensor
     test: Tensor
     train_labels: Tensor
@@ -128,44 +124,39 @@ class ImageSet:
 
     def require_published(self) -> "ImageSet":
         """These images; ValueError if weights made from them must not be supplied with the kit."""
-        if not self.is_published:
-            title, folder = SETS[self.name].title, SETS[self.name].folder
-            raise ValueError(
-                f"the real {title} images are needed, these are from: {self.source}. Set"
-                f" LABKIT_DATA to a folder that has {_layout(folder)}"
-            )
-        return self
+        if self.is_published:
+            return self
+        known = SETS[self.name]
+        raise ValueError(
+            f"the real {known.title} images are needed, these are from: {self.source}. Set"
+            f" LABKIT_DATA to a folder that has {known.layout}"
+        )
 
 
 def load(name: str, size: tuple[int, int] | None = None, download: bool = True) -> ImageSet:
     """The set "mnist", "fashion" or "cats"; prints where it was found.
 
     size: take only the first (train, test) images. download: whether it may be tried. Raises
-    ValueError for an unknown name, a bad size or a broken file, FileNotFoundError for a set that is
-    not all there or a LABKIT_DATA that is no folder, PermissionError for a file that may not be
-    read.
+    ValueError for an unknown name, a bad size or a broken file, FileNotFoundError for a part of a
+    set or a LABKIT_DATA that is no folder, PermissionError for a file that may not be read.
     """
     found = _load(name, size, download, print)
     counts = f"{len(found.train):,} training and {len(found.test):,} test images"
     print(f"{found.title}: {counts}, from: {found.source}")
     if not found.is_published:
-        drawn = "real images but drawn ones: numbers below describe the stand-in"
-        what = (
-            drawn
-            if found.is_stand_in
-            else "published images: supplied weights were not made for them"
-        )
+        what = "published images: supplied weights were not made for them"
+        if found.is_stand_in:
+            what = "real images but drawn ones: numbers below describe the stand-in"
         print(f"  NOTE: these are NOT the {what}.")
     return found
 
 
 @files.readable()
 def find(name: str) -> tuple[str, Path] | None:
-    """(source, file or folder) of a set on this disk, or None if there is none.
-
-    Raises FileNotFoundError or ValueError for a LABKIT_DATA of another layout.
-    """
-    folder = _known(name).folder
+    """(source, file or folder) of a set on this disk, or None; raises what load() does."""
+    if name not in SETS:
+        raise ValueError(f"there is no data set {name!r}; choose one of {str([*SETS])[1:-1]}")
+    folder = SETS[name].folder
     for source, root in folders.image_folders():
         place = root / folder / "raw" if folder else photos.find(root, "cats")
         if place is None or not files.exists(place):
@@ -177,26 +168,25 @@ def find(name: str) -> tuple[str, Path] | None:
 
 @files.readable()
 def _load(name: str, size: tuple[int, int] | None, download: bool, say: Callable) -> ImageSet:
-    title, folder, classes, *_ = known = _known(name)
     if size is not None and (len(size) != 2 or any(n != int(n) or n < 1 for n in size)):
         raise ValueError(f"size={size} must be two whole numbers of images, each 1 or more")
-    place = find(name)
+    place, known = find(name), SETS[name]
     given = folders.named("LABKIT_DATA")
     if given and (place is None or place[0] != "LABKIT_DATA"):
-        say(f"LABKIT_DATA={given} has no {title} (expected {_layout(folder)}); looking further")
-    if place is None and folder and download and _download(known, say):
-        place = "download", folders.data() / folder / "raw"
+        say(f"LABKIT_DATA={given} has no {known.title} (expected {known.layout}); looking further")
+    if place is None and known.folder and download and _download(known, say):
+        place = "download", folders.data() / known.folder / "raw"
     if place is None:
         return _stand_in(name, size, say)
     source, path = place
-    if folder is None:
-        tensors = _read_cats(path, say)
-    else:
+    if known.folder:
         tensors, published = _read_idx_set(name, path)
         source += "" if published else UNPUBLISHED
-    n_train, n_test = size or (None, None)
-    parts = [part[:n] for part, n in zip(tensors, (n_train, n_test) * 2, strict=True)]
-    return ImageSet(name, title, source, *parts, classes)
+    else:
+        tensors = _read_cats(path, say)
+    wanted = size or (None, None)
+    parts = [part[:n] for part, n in zip(tensors, (*wanted, *wanted), strict=True)]
+    return ImageSet(name, known.title, source, *parts, known.classes)
 
 
 @functools.cache
@@ -204,49 +194,30 @@ def _load_again(key: DataKey) -> ImageSet:
     found = _load(key.name, key.size, False, lambda text: None)
     if found.key != key:
         raise ValueError(
-            f"{key.name} has changed: {found.key.size} images with hash {found.key.content} from"
-            f" {found.source}, expected {key.size} with {key.content} from {key.source}. Put those"
+            f"{key.name} has changed: {found.key.size} images, hash {found.key.content}, from"
+            f" {found.source}, expected {key.size}, {key.content}, from {key.source}. Put those"
             " images back, e.g. with LABKIT_DATA, or start the experiment anew"
         )
     return found
 
 
-def _known(name: str) -> Known:
-    if name not in SETS:
-        names = ", ".join(map(repr, SETS))
-        raise ValueError(f"there is no data set {name!r}; choose one of {names}")
-    return SETS[name]
-
-
-def _layout(folder: str | None) -> str:
-    return f"{folder}/raw/{FILES[0]} and its three neighbours" if folder else "cats/ or cats.tar"
-
-
-# --- MNIST and Fashion-MNIST: IDX files
-
-
 def _read_idx_set(name: str, raw: Path) -> tuple[list[Tensor], bool]:
-    """Train, test, train_labels, test_labels of a folder, and whether they are as published.
-
-    Raises FileNotFoundError for a part of a set, ValueError for a broken one or another one.
-    """
+    """Train, test, train_labels, test_labels of a folder, and whether they are as published."""
     paths = [raw / file for file in FILES]
     missing = [path for path in paths if not files.exists(path)]
     packed = [f'"{path}.gz"' for path in missing if files.exists(Path(f"{path}.gz"))]
     if packed:
-        raise FileNotFoundError(
-            f"{packed[0]} is not unpacked; type: python -m gzip -d {' '.join(packed)}"
-        )
+        command = f"python -m gzip -d {' '.join(packed)}"
+        raise FileNotFoundError(f"{packed[0]} is not unpacked; type: {command}")
     if missing:
-        raise FileNotFoundError(
-            _broken(missing[0], "is missing though others of its set are there")
-        )
+        what = "is missing though others of its set are there"
+        raise FileNotFoundError(str(_broken(missing[0], what)))
     tensors, digests = zip(*map(_read_idx, paths, [(28, 28), (28, 28), (), ()]), strict=True)
     for path, images, labels in zip(paths[2:], tensors[:2], tensors[2:], strict=True):
         if len(images) != len(labels):
-            raise ValueError(_broken(path, f"has {len(labels)} labels for {len(images)} images"))
+            raise _broken(path, f"has {len(labels)} labels for {len(images)} images")
         if labels.max() > 9:
-            raise ValueError(_broken(path, f"has the label {labels.max()}, expected 0 to 9"))
+            raise _broken(path, f"has the label {labels.max()}, expected 0 to 9")
     for path, digest in zip(paths, digests, strict=True):
         owner = next((owner for owner, known in PUBLISHED.items() if digest in known), name)
         if owner != name:
@@ -259,79 +230,59 @@ def _read_idx_set(name: str, raw: Path) -> tuple[list[Tensor], bool]:
 
 
 def _read_idx(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, str]:
-    """The values uint8 (n, *shape) of an IDX file and 16 digits of its sha256.
-
-    Format: yann.lecun.com/exdb/mnist. Raises ValueError if header or size are not as they must be.
-    """
-    expected_magic, header_size = 0x801 + len(shape), 8 + 4 * len(shape)
-    with path.open("rb") as file:
-        header, size = file.read(header_size), os.fstat(file.fileno()).st_size
-        if len(header) < header_size:
-            what = f"is truncated: {size} bytes, expected a header of {header_size}"
-            raise ValueError(_broken(path, what))
-        magic, n, *found_shape = struct.unpack(f">{2 + len(shape)}I", header)
-        if magic != expected_magic:
-            what = f"begins with {magic:#x}, expected {expected_magic:#x} (an unpacked IDX file)"
-            raise ValueError(_broken(path, what))
-        if tuple(found_shape) != shape:
-            what = f"holds images of {found_shape}, expected {list(shape)} pixels"
-            raise ValueError(_broken(path, what))
-        expected = header_size + n * (784 if shape else 1)
-        if size != expected or n == 0:
-            kind = "empty" if n == 0 else "truncated" if size < expected else "too long"
-            what = f"is {kind}: {size} bytes for {n} items, expected {expected} and 1 item or more"
-            raise ValueError(_broken(path, what))
-        values = bytearray(file.read())
-    digest = hashlib.sha256(header)
-    digest.update(values)
-    return torch.frombuffer(values, dtype=torch.uint8).view(n, *shape), digest.hexdigest()[:16]
+    """The uint8 (n, *shape) of an IDX file (yann.lecun.com/exdb/mnist) and its sha256's start."""
+    content = bytearray(path.read_bytes())
+    size, right, start = len(content), 0x801 + len(shape), 8 + 4 * len(shape)
+    if size < start:
+        raise _broken(path, f"is truncated: {size} bytes, expected a header of {start}")
+    magic, n, *found_shape = struct.unpack_from(f">{2 + len(shape)}I", content)
+    if magic != right:
+        raise _broken(path, f"begins with {magic:#x}, expected {right:#x} (an unpacked IDX file)")
+    if tuple(found_shape) != shape:
+        raise _broken(path, f"holds images of {found_shape}, expected {list(shape)} pixels")
+    expected = start + n * math.prod(shape)
+    if n == 0:
+        raise _broken(path, f"is empty: {size} bytes, expected those of 1 item or more")
+    if size != expected:
+        kind = "truncated" if size < expected else "too long"
+        raise _broken(path, f"is {kind}: {size} bytes for {n} items, expected {expected}")
+    values = torch.frombuffer(content, dtype=torch.uint8, offset=start)
+    return values.view(n, *shape), hashlib.sha256(content).hexdigest()[:16]
 
 
-def _broken(path: Path, what: str) -> str:
-    return (
-        f"{path} {what}; move the folder {path.parent} away and load again to download it, or put"
-        " a good copy there"
-    )
+def _broken(path: Path, what: str) -> ValueError:
+    remedy = f"move the folder {path.parent} away and load again to download it"
+    return ValueError(f"{path} {what}; {remedy}, or put a good copy there")
 
 
 def _download(known: Known, say: Callable) -> bool:
-    """Try torchvision's download, which verifies checksums, into data/; True if the set is there.
-
-    A download that fails or is interrupted leaves no file.
-    """
+    """Try torchvision's download into data/, all or nothing; True if the set is there."""
     from torchvision import datasets
 
     dataset = getattr(datasets, known.folder)
-    if not files.online(dataset.mirrors[0]):
-        host = urlparse(dataset.mirrors[0]).hostname
-        say(f"{known.title}: no network ({host} does not answer), nothing downloaded")
+    if not files.online(mirror := dataset.mirrors[0]):
+        say(f"{known.title}: no network ({mirror} does not answer), nothing downloaded")
         return False
-    timeout, temporary = socket.getdefaulttimeout(), None
+    timeout, home = socket.getdefaulttimeout(), folders.data()
     socket.setdefaulttimeout(10)
     try:
-        folders.data().mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folders.data(), prefix=".download-"))
-        say(f"{known.title}: downloading (about 12 to 30 MB) …")
-        with redirect_stderr(io.StringIO()):  # its progress bars; graders take stderr for failure
-            dataset(temporary, download=True)
-        raw = folders.data() / known.folder / "raw"
-        raw.mkdir(parents=True, exist_ok=True)
-        for file in FILES:
-            os.replace(temporary / known.folder / "raw" / file, raw / file)
+        home.mkdir(parents=True, exist_ok=True)
+        options = {"prefix": ".download-", "ignore_cleanup_errors": True}
+        with tempfile.TemporaryDirectory(dir=home, **options) as temporary:
+            say(f"{known.title}: downloading (about 12 to 30 MB) …")
+            with redirect_stderr(io.StringIO()):  # progress bars; graders take stderr for failure
+                dataset(Path(temporary), download=True)
+            raw = Path(known.folder) / "raw"
+            (home / raw).mkdir(parents=True, exist_ok=True)
+            for file in FILES:
+                os.replace(temporary / raw / file, home / raw / file)
         return True
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
-        say(
-            f"{known.title}: the download failed ({error}). Remedy: check network and free space,"
-            " or set LABKIT_DATA to a folder that has the set"
-        )
+        remedy = "check network and free space, or set LABKIT_DATA to a folder that has the set"
+        say(f"{known.title}: the download failed ({error}). Remedy: {remedy}")
         return False
     finally:
         socket.setdefaulttimeout(timeout)
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-# --- cats and stand-ins, with their caches
 
 
 def _read_cats(place: Path, say: Callable) -> list[Tensor]:
@@ -360,10 +311,8 @@ def _stand_in(name: str, size: tuple[int, int] | None, say: Callable) -> ImageSe
     found = _cached(f"{name}-stand-in-{code}", make, wanted == full, say)
     halves = list(zip(found.values(), wanted, strict=True))
     tensors = [half[kind][:n] for kind in ("images", "labels") for half, n in halves]
-    factors = {
-        part: {factor: values[:n] for factor, values in half["factors"].items()}
-        for part, (half, n) in zip(found, halves, strict=True)
-    }
+    factors = [{k: values[:n] for k, values in half["factors"].items()} for half, n in halves]
+    factors = dict(zip(found, factors, strict=True))
     return ImageSet(name, f"{title} stand-in", STAND_IN, *tensors, classes, factors)
 
 

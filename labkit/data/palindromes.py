@@ -1,8 +1,8 @@
 """Palindromes of digits: read all but the last digit, name the last.
 
-A palindrome of length T is fixed by its first ⌈T/2⌉ digits, the free ones. Its last digit equals
-its first, so the task is to remember one digit for T − 2 steps. A hash of the free digits sends one
-palindrome in five to the held-out split: it is never drawn for training, at any length.
+A palindrome of length T is fixed by its first ⌈T/2⌉ digits, the free ones. Its last digit is its
+first, so the task is to remember one digit for T − 2 steps. A hash of the free digits sends one
+palindrome in five to the held-out split, which is never trained on.
 
     >>> digits = sample(2, 5, "train", torch.Generator().manual_seed(0))
     >>> digits.tolist()
@@ -17,14 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.data import splits
-
-SPLITS = splits.SPLITS
+from labkit.data.splits import SPLITS
 
 
 def is_held_out(digits: Tensor) -> Tensor:
     """Whether each palindrome (N, T) is held out, bool (N,); its free digits and T decide."""
     length = digits.shape[1]
-    return splits.is_held_out(F.pad(digits[:, : (length + 1) // 2], (1, 0), value=length))
+    return splits.is_held_out(F.pad(digits[:, : _n_free(length)], (1, 0), value=length))
 
 
 def mirror(free: Tensor, length: int) -> Tensor:
@@ -33,11 +32,7 @@ def mirror(free: Tensor, length: int) -> Tensor:
 
 
 def sample(n: int, length: int, split: str, generator: torch.Generator) -> Tensor:
-    """`n` random palindromes of one of SPLITS, int64 (n, T).
-
-    At T = 2 there is one free digit, so whole digits are held out. Raises ValueError for T < 2,
-    n < 1 or an unknown split.
-    """
+    """`n` random palindromes of one of SPLITS, int64 (n, T); ValueError for T < 2 or n < 1."""
     n_free = _n_free(length)
 
     def draw(m: int) -> Tensor:
@@ -80,10 +75,7 @@ def standardised(digits: Tensor) -> Tensor:
 
 
 def inputs(digits: Tensor, encoding: Callable[[Tensor], Tensor] = one_hot) -> Tensor:
-    """What the network reads, the first T − 1 digits of (N, T), as float (N, T − 1, D).
-
-    encoding: one_hot (D = 10), scalar or standardised (D = 1).
-    """
+    """What the network reads: the first T − 1 of digits (N, T), encoded as float (N, T − 1, D)."""
     return encoding(digits[:, :-1])
 
 

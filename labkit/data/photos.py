@@ -6,7 +6,7 @@ import tarfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -22,10 +22,11 @@ from labkit.fingerprint import fingerprint
 VERSION = 2  # of what read() returns; raise it with every change, so that no cache is out of date
 SIDE = 64  # pixels
 FEWEST = 100  # images: with fewer, neither a tenth held out nor a model means anything
-MOST_BYTES = 50_000_000  # of one image file
-MOST_PIXELS = 50_000_000  # of one image, which takes 4 bytes a pixel to decode
+MOST_BYTES = MOST_PIXELS = 50_000_000  # of one image; decoded it takes 4 bytes a pixel
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# (name, function that reads the file, to be called before the next one) of each
+Members = Iterator[tuple[str, Callable[[], bytes]]]
 
 
 def find(root: Path, name: str) -> Path | None:
@@ -37,12 +38,10 @@ def find(root: Path, name: str) -> Path | None:
 def key(place: Path) -> str:
     """A fingerprint of what read(place) returns: of the content of the archive or the images."""
     digest = hashlib.sha256()
-    is_folder = place.is_dir()
-    paths = sorted(_walk(place)) if is_folder else [(place.suffix, place)]
-    for name, path in paths:
+    for name, path in sorted(_walk(place)) if place.is_dir() else [(place.suffix, place)]:
         size = path.stat().st_size
-        if is_folder and (size > MOST_BYTES or not _is_image(place, name)):
-            continue  # read() leaves them out
+        if place.is_dir() and size > MOST_BYTES:
+            continue  # read() leaves it out
         digest.update(f"{name}\0{size}\0".encode("utf-8", "backslashreplace"))
         with path.open("rb") as file:
             while part := file.read(1 << 20):
@@ -53,11 +52,10 @@ def key(place: Path) -> str:
 def read(place: Path) -> dict:
     """All images of a folder or archive, scaled to 64×64, in the order of their names.
 
-    Returns {"images": uint8 (N, 3, 64, 64), "held_out": bool (N,), "broken": list of text,
-    "copies": list of text}. Of images with equal pixels only the first name is kept, because a copy
-    on the other side of the split would be tested after training. Raises ValueError if the place
-    cannot be read, has paths that lead out of it, has fewer than 100 different readable images, or
-    has all of them on one side of the split.
+    Returns {"images": uint8 (N, 3, 64, 64), "held_out": bool (N,), "broken": names, "copies":
+    names}. Of equal images only the first name is kept, because a copy could be on the other side
+    of the split. Raises ValueError if the place cannot be read, has paths that lead out of it,
+    fewer than 100 different readable images, or all of them on one side of the split.
     """
     names, images, broken = [], {}, []
     with warnings.catch_warnings():
@@ -74,19 +72,18 @@ def read(place: Path) -> dict:
     for name in sorted(images):
         first.setdefault(images[name].numpy().tobytes(), name)
     if len(first) < FEWEST:
-        found = f"{len(first)} different readable images"
-        found += f" and {len(broken)} unreadable ones, e.g. {broken[0]}" if broken else ""
+        also = f" and {len(broken)} unreadable ones, e.g. {broken[0]}" if broken else ""
         raise ValueError(
-            f"{place} has {found}; expected at least {FEWEST} ({', '.join(IMAGES)}). Add images or"
-            f" move {place.name} away"
+            f"{place} has {len(first)} different readable images{also}; expected at least {FEWEST}"
+            f" ({', '.join(IMAGES)}). Add images or move {place.name} away"
         )
-    short = {name: name for name in names} if place.is_dir() else _without_top(names)
-    held_out = torch.tensor([is_held_out(short[name]) for name in first.values()])
+    tops = {PurePosixPath(name).parts[0] for name in names}
+    skip = 1 if len(tops) == 1 and not place.is_dir() else 0  # cats/ around all of an archive
+    short = ["/".join(PurePosixPath(name).parts[skip:]) for name in first.values()]
+    held_out = torch.tensor([is_held_out(name) for name in short])
     if held_out.all() or not held_out.any():
-        raise ValueError(
-            f"the names of all {len(first)} images in {place} put them on one side of the split"
-            " into training and test images; give the files other names"
-        )
+        what = "put them on one side of the split; give the files other names"
+        raise ValueError(f"the names of all {len(first)} images in {place} {what}")
     return {
         "images": torch.stack([images[name] for name in first.values()]),
         "held_out": held_out,
@@ -96,10 +93,7 @@ def read(place: Path) -> dict:
 
 
 def is_held_out(name: str) -> bool:
-    """Whether the image of this path inside its set is one of the tenth kept for testing.
-
-    Only the path decides: an image stays on its side when others come or go.
-    """
+    """Whether the image of this path inside its set is one of the tenth kept for testing."""
     name = PurePosixPath(name).as_posix().encode("utf-8", "backslashreplace")
     return hashlib.sha256(name).digest()[0] % 10 == 0
 
@@ -107,8 +101,7 @@ def is_held_out(name: str) -> bool:
 def to_tensor(content: bytes) -> Tensor:
     """An image file as uint8 (3, 64, 64): its central square, upright, on white if transparent.
 
-    Of an animation, the first frame. Raises ValueError for an image of more than 50 million pixels
-    and what Pillow raises for a broken one.
+    Raises ValueError for more than 50 million pixels and what Pillow raises for a broken image.
     """
     with Image.open(BytesIO(content)) as image:
         if image.width * image.height > MOST_PIXELS:
@@ -124,51 +117,44 @@ def to_tensor(content: bytes) -> Tensor:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name below the folder, path) of every file in it; PermissionError for a closed folder."""
+    """(name below the folder, path) of every image file; PermissionError for a closed folder."""
 
     def refuse(error: OSError) -> None:
         raise error
 
     for root, _, found in os.walk(folder, onerror=refuse):
         for path in (Path(root, file) for file in found):
-            if path.is_file():
-                yield path.relative_to(folder).as_posix(), path
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and _is_image(folder, name):
+                yield name, path
 
 
-def _members(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """(name, function that reads it) of every image file; it must be called before the next one.
-
-    Nothing is unpacked to disk.
-    """
+def _members(place: Path) -> Members:
+    """The image files of a folder or an archive; nothing is unpacked to disk."""
     if place.is_dir():
         for name, path in _walk(place):
-            if _is_image(place, name):
-                yield name, lambda path=path: _limited(path.open("rb"), path.stat().st_size)
+            yield name, lambda path=path: _limited(path.open("rb"), path.stat().st_size)
         return
     try:
         yield from (_zip_members if place.suffix == ".zip" else _tar_members)(place)
     except PermissionError:
         raise
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise ValueError(
-            f"{place} cannot be read to its end ({error}); expected a whole archive of images."
-            " Copy or download it again"
-        ) from error
+        what = f"cannot be read to its end ({error}); expected a whole archive of images"
+        raise ValueError(f"{place} {what}. Copy or download it again") from error
 
 
-def _zip_members(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _zip_members(place: Path) -> Members:
     with zipfile.ZipFile(place) as archive:
         for info in archive.infolist():
             if _is_image(place, info.filename):
                 if info.flag_bits & 1:
-                    raise ValueError(
-                        f"{place} is locked with a password; unpack it into a folder"
-                        f" {place.with_suffix('')} and move the archive away"
-                    )
+                    remedy = f"unpack it into a folder {place.with_suffix('')} and move it away"
+                    raise ValueError(f"{place} is locked with a password; {remedy}")
                 yield info.filename, lambda info=info: _limited(archive.open(info), info.file_size)
 
 
-def _tar_members(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _tar_members(place: Path) -> Members:
     with tarfile.open(place) as archive:
         for info in archive:
             if info.isreg() and _is_image(place, info.name):
@@ -182,10 +168,8 @@ def _tar_members(place: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def _is_image(place: Path, name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(
-            f"{place} holds the path {name!r}, which leads out of the archive; expected plain"
-            " relative paths. Do not trust it"
-        )
+        what = f"holds the path {name!r}, which leads out of the archive"
+        raise ValueError(f"{place} {what}; expected plain relative paths. Do not trust it")
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != ".")
     return path.suffix.lower() in IMAGES and not hidden
 
@@ -195,10 +179,3 @@ def _limited(file, size: int) -> bytes:
         if size > MOST_BYTES:
             raise ValueError(f"{size:,} bytes, more than {MOST_BYTES:,}")
         return file.read(MOST_BYTES)
-
-
-def _without_top(names: Iterable[str]) -> dict[str, str]:
-    """Each name without the one folder, such as cats/, that an archive has around all images."""
-    parts = {name: PurePosixPath(name).parts for name in names}
-    skip = 1 if len({first for first, *_ in parts.values()}) == 1 else 0
-    return {name: "/".join(p[skip:]) for name, p in parts.items()}

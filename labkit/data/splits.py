@@ -19,10 +19,9 @@ def is_held_out(keys: Tensor) -> Tensor:
 
 
 def sample_split(draw: Callable[[int], Tensor], is_out: Callable, n: int, split: str) -> Tensor:
-    """`n` rows of one split, "train" or "held_out", by rejection.
+    """`n` rows of one of SPLITS from draw(m), m random rows, and is_out(rows), which are held out.
 
-    draw(m) gives m random rows, is_out(rows) says which are held out. Raises ValueError for another
-    split or n < 1.
+    Raises ValueError for another split or n < 1.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}")

@@ -2,33 +2,19 @@
 
 Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; forget gate: Gers et al. 2000,
 doi:10.1162/089976600300015015.
-Shapes: N sequences in a batch, T steps, D inputs, H hidden units, K classes. Symbols as in the lab:
-@ is the matrix product, * is ⊙.
+Shapes: N sequences, T steps, D inputs, H hidden units, K classes. In the equations ⊙ is *.
 """
 
 import math
+from collections import namedtuple
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-
-class LSTMState(NamedTuple):
-    """Candidate g, gates i, f, o, cell c and hidden state h: (N, H) at a step, (N, T, H) at all."""
-
-    g: Tensor
-    i: Tensor
-    f: Tensor
-    o: Tensor
-    c: Tensor
-    h: Tensor
-
-
-class RNNState(NamedTuple):
-    """Hidden state h: (N, H) at one step, (N, T, H) at all of them."""
-
-    h: Tensor
+# Candidate g, gates i, f, o, cell c, hidden state h: (N, H) at one step, (N, T, H) at all of them.
+LSTMState = namedtuple("LSTMState", "g i f o c h")
+RNNState = namedtuple("RNNState", "h")
 
 
 def _weight(fan_in: int, fan_out: int) -> nn.Parameter:
@@ -40,11 +26,10 @@ def _bias(size: int, value: float = 0.0) -> nn.Parameter:
 
 
 class _ManyToOne(nn.Module):
-    """What both networks share: the class is read out from the last hidden state."""
+    """The class is read out from the last hidden state.
 
-    def states(self, x: Tensor) -> Iterator[NamedTuple]:
-        """The state after each step of x (N, T, D), one by one."""
-        raise NotImplementedError
+    A subclass has states(x): the state after each step of x (N, T, D), one by one.
+    """
 
     def read_out(self, h: Tensor) -> Tensor:
         """Logits (…, K) of hidden states h (…, H)."""
@@ -56,7 +41,7 @@ class _ManyToOne(nn.Module):
         *_, last = self.states(x)
         return self.read_out(last.h)
 
-    def trace(self, x: Tensor) -> NamedTuple:
+    def trace(self, x: Tensor) -> LSTMState | RNNState:
         """Every gate and state over time for x (N, T, D), each (N, T, H)."""
         states = list(self.states(x))
         return type(states[0])(*(torch.stack(part, dim=1) for part in zip(*states, strict=True)))
@@ -66,8 +51,8 @@ class LSTM(_ManyToOne):
     """Long short-term memory: sequences (N, T, D) → logits (N, K) after the last step.
 
     forget_bias: the initial b_f; 3 opens the forget gate to 0.95. chrono_length: instead, set
-    b_f = log u with u ~ U(1, chrono_length − 1) and b_i = −b_f, which spreads the memories of the
-    units over 1 … chrono_length steps (Tallec & Ollivier 2018, arXiv:1804.11188, eq. 16).
+    b_f = log u with u ~ U(1, chrono_length − 1) and b_i = −b_f, for memories of 1 … chrono_length
+    steps (Tallec & Ollivier 2018, arXiv:1804.11188, eq. 16).
     """
 
     def __init__(
@@ -121,8 +106,7 @@ class LSTM(_ManyToOne):
 class VanillaRNN(_ManyToOne):
     """Elman's network (1990, doi:10.1207/s15516709cog1402_1): (N, T, D) → logits (N, K).
 
-    orthogonal: begin with an orthogonal W_hh, which neither shrinks nor stretches what it carries
-    (Saxe et al. 2014, arXiv:1312.6120).
+    orthogonal: begin with such a W_hh, which keeps lengths (Saxe et al. 2014, arXiv:1312.6120).
     """
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, orthogonal: bool = False):

@@ -2,12 +2,7 @@
 
 Sutskever et al. 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078. Report D's model is
 encoder LSTM → repeat vector → decoder LSTM → an output layer shared by all steps. Its two ends
-decide whether it reads and writes symbols or pictures:
-
-    text → text     Seq2Seq()
-    image → text    Seq2Seq(embed=nn.Sequential(GlyphEncoder(13), StraightThrough()))
-    text → image    Seq2Seq(output=GlyphDecoder()), as in the report; NamedSeq2Seq, StyledSeq2Seq
-
+read and write symbols; those for pictures are in labkit.studies.drawn_arithmetic.
 Shapes: N queries of L symbols, answers of T symbols, H hidden units, K symbols to choose from.
 """
 
@@ -17,10 +12,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from labkit.models.vae import VAETerms, kl_divergence, reconstruction_loss, reparameterize
-
-GAIN = 10.0  # γ in StyledSeq2Seq; with 1 the drawing is first learned from the style alone
 
 
 class Answer(NamedTuple):
@@ -52,8 +43,7 @@ class TeacherForced(nn.Module):
     """A model that reads the symbol before the one it writes, and `start` before the first.
 
     In training that is the true one (teacher forcing; Williams & Zipser 1989): all steps are
-    computed at once, and an early mistake does not spoil what the later steps learn. In use the
-    model reads its own likeliest symbol (greedy decoding), step after step.
+    computed at once. In use it is the model's own likeliest symbol (greedy decoding).
     A subclass has answer_length, start, encode(query) → what decode() needs of the query, a tuple,
     and decode(symbols before (N, T), *encoded) → logits (N, T, K), attention weights (N, T, L).
     """
@@ -85,81 +75,12 @@ class OneHot(nn.Module):
         return F.one_hot(tokens, self.n_symbols).float()
 
 
-class GlyphEncoder(nn.Module):
-    """Convolutions of 32, 64 and 128 channels, the same for every picture of a query.
+def keras_init(*lstms: nn.LSTM) -> None:
+    """Give LSTMs, in place, the initial weights of Keras, the report's library.
 
-    (N, L, 1, 28, 28), uint8 or in [0, 1] → (N, L, feature_dim).
+    The biases are 0 but 1 for the forget gate, which torch's own start leaves half closed.
     """
-
-    def __init__(self, feature_dim: int = 128):
-        super().__init__()
-
-        def halve(c_in: int, c_out: int) -> list[nn.Module]:
-            conv = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
-            # pooled first: a quarter of the numbers to normalise
-            return [conv, nn.MaxPool2d(2), nn.BatchNorm2d(c_out), nn.ReLU()]
-
-        self.layers = nn.Sequential(
-            *halve(1, 32),  # (·, 32, 14, 14)
-            *halve(32, 64),  # (·, 64, 7, 7)
-            *halve(64, 128),  # (·, 128, 3, 3)
-            nn.Flatten(),
-            nn.Linear(128 * 9, feature_dim),
-        ).to(memory_format=torch.channels_last)
-
-    def forward(self, images: Tensor) -> Tensor:
-        images = images if images.is_floating_point() else images / 255
-        pictures = images.flatten(0, 1).to(memory_format=torch.channels_last)  # time-distributed
-        return self.layers(pictures).unflatten(0, images.shape[:2])
-
-
-class StraightThrough(nn.Module):
-    """Logits (…, K) → an indicator (…, K) of the likeliest class, with the softmax's gradient.
-
-    The straight-through estimator (Bengio et al. 2013, arXiv:1308.3432).
-    """
-
-    def forward(self, logits: Tensor) -> Tensor:
-        soft = logits.float().softmax(-1)
-        hard = F.one_hot(logits.argmax(-1), logits.shape[-1])
-        return hard + (soft - soft.detach())
-
-
-class GlyphDecoder(nn.Module):
-    """Transposed convolutions, the same for every picture of an answer.
-
-    What to draw (N, T, H) → pictures (N, T, 1, 28, 28) in [0, 1].
-    """
-
-    def __init__(self, hidden_dim: int = 256, base: int = 32):
-        super().__init__()
-        up = nn.ConvTranspose2d
-        self.layers = nn.Sequential(
-            nn.Unflatten(1, (hidden_dim, 1, 1)),
-            up(hidden_dim, 2 * base, 7, bias=False),  # (·, 2b, 7, 7)
-            nn.BatchNorm2d(2 * base),
-            nn.ReLU(),
-            up(2 * base, base, 4, stride=2, padding=1, bias=False),  # (·, b, 14, 14)
-            nn.BatchNorm2d(base),
-            nn.ReLU(),
-            up(base, 1, 4, stride=2, padding=1),  # (·, 1, 28, 28)
-        ).to(memory_format=torch.channels_last)
-
-    def logits(self, h: Tensor) -> Tensor:
-        """Logits of the pictures, of any scale."""
-        return self.layers(h.flatten(0, 1)).unflatten(0, h.shape[:2])
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.logits(h).float().sigmoid()
-
-
-def keras_init(lstm: nn.LSTM) -> None:
-    """The initial weights that Keras, the report's library, gives an LSTM, in place.
-
-    Orthogonal recurrent weights, Glorot's uniform input weights, and biases 0 but 1 for the forget
-    gate, which torch's own start leaves half closed.
-    """
-    for name, parameter in lstm.named_parameters():
+    for name, parameter in nn.ModuleList(lstms).named_parameters():
         if "weight_hh" in name:
             for gate in parameter.data.chunk(4):
                 nn.init.orthogonal_(gate)
@@ -194,8 +115,7 @@ class Seq2Seq(nn.Module):
         self.output = output or nn.Linear(hidden_dim, n_symbols)
         self.encoder = nn.LSTM(n_symbols, hidden_dim, batch_first=True)
         self.decoder = nn.LSTM(hidden_dim, hidden_dim, batch_first=True)
-        for lstm in (self.encoder, self.decoder):
-            keras_init(lstm)
+        keras_init(self.encoder, self.decoder)
 
     def hidden(self, x: Tensor) -> Tensor:
         """The decoder's states (N, T, H) for embedded queries x (N, L, n_symbols)."""
@@ -204,10 +124,7 @@ class Seq2Seq(nn.Module):
         return self.decoder(repeated)[0]
 
     def forward(self, query: Tensor, answers: Tensor | None = None) -> Tensor:
-        """Logits (N, T, K), or pictures (N, T, 1, 28, 28).
-
-        `answers` are not looked at: this decoder never reads what it wrote.
-        """
+        """Logits (N, T, K), or pictures (N, T, 1, 28, 28); `answers` are not looked at."""
         return self.output(self.hidden(self.embed(query)))
 
     @torch.no_grad()
@@ -215,79 +132,6 @@ class Seq2Seq(nn.Module):
         """The likeliest symbol at each place, for a model that writes (or names) symbols."""
         logits = Seq2Seq.forward(self, query)
         return Answer(logits.argmax(-1), logits)
-
-
-class NamedSeq2Seq(Seq2Seq):
-    """Text → image in two steps: name each symbol of the answer, then draw what is named.
-
-    p = softmax(output(s_t)),   picture = D(p)
-
-    Squared error says little of which digit is right, because all digits share most of their
-    pixels. So the part that calculates is frozen: give it the weights of a trained text→text
-    Seq2Seq, and the pixels teach only the drawing D.
-    """
-
-    def __init__(
-        self, answer_length: int = 3, hidden_dim: int = 256, n_symbols: int = 13, style_dim: int = 0
-    ):
-        super().__init__(answer_length, hidden_dim=hidden_dim, n_symbols=n_symbols)
-        for part in (self.encoder, self.decoder, self.output):
-            part.requires_grad_(False)
-        self.glyph_decoder = GlyphDecoder(n_symbols + style_dim)
-
-    def probabilities(self, query: Tensor) -> Tensor:
-        """How probable each symbol is at each place of the answer, (N, T, K)."""
-        return super().forward(query).softmax(-1)
-
-    def forward(self, query: Tensor, answers: Tensor | None = None) -> Tensor:
-        """Pictures (N, T, 1, 28, 28) in [0, 1]."""
-        return self.glyph_decoder(self.probabilities(query))
-
-
-class StyledSeq2Seq(NamedSeq2Seq):
-    """Text → image with a style z for every picture: a conditional VAE (Sohn et al. 2015).
-
-    picture = D(γ p, z),   z ~ N(0, I);   in training z ~ q(z | picture, γ p),   γ = GAIN = 10
-
-    A query fixes what is to be written, not how. Where many pictures are right, the least squared
-    error is their mean, which nobody ever wrote. Here the handwriting is a code: in training
-    inferred from the true picture, in use drawn at random. γ keeps p from being lost beside z.
-    """
-
-    def __init__(
-        self, answer_length: int = 3, hidden_dim: int = 256, n_symbols: int = 13, style_dim: int = 8
-    ):
-        super().__init__(answer_length, hidden_dim, n_symbols, style_dim)
-        self.style_dim = style_dim
-        self.style_encoder = GlyphEncoder(128)
-        self.to_style = nn.Linear(128 + n_symbols, 2 * style_dim)
-
-    def forward(
-        self, query: Tensor, answers: Tensor | None = None, temperature: float = 1.0
-    ) -> Tensor:
-        """Pictures (N, T, 1, 28, 28) in [0, 1], each in a handwriting of its own.
-
-        temperature: the standard deviation of the styles; at 0 all have the most common one.
-        """
-        named = GAIN * self.probabilities(query)
-        z = temperature * torch.randn(*named.shape[:2], self.style_dim, device=named.device)
-        return self.glyph_decoder(torch.cat([named, z], dim=-1))
-
-    def elbo(
-        self, query: Tensor, pictures: Tensor, generator: torch.Generator | None = None
-    ) -> VAETerms:
-        """The terms of −ELBO of true `pictures` in [0, 1] (N, T, 1, 28, 28), in nats, (N·T,) each.
-
-        The noise comes from `generator`.
-        """
-        named = GAIN * self.probabilities(query)
-        features = torch.cat([self.style_encoder(pictures), named], dim=-1)
-        q = self.to_style(features).float().flatten(0, 1)  # (N·T, 2·style_dim)
-        mu, log_var = q.chunk(2, dim=1)
-        z = reparameterize(mu, log_var, generator).unflatten(0, named.shape[:2])
-        logits = self.glyph_decoder.logits(torch.cat([named, z], dim=-1)).float().flatten(0, 1)
-        reconstruction = reconstruction_loss(logits, pictures.flatten(0, 1))
-        return VAETerms(reconstruction, kl_divergence(mu, log_var), mu)
 
 
 class AttentionSeq2Seq(TeacherForced):
@@ -306,8 +150,7 @@ class AttentionSeq2Seq(TeacherForced):
         self.to_k = nn.Linear(hidden_dim, hidden_dim, bias=False)
         self.combine = nn.Linear(2 * hidden_dim, hidden_dim)
         self.output = nn.Linear(hidden_dim, n_symbols)
-        for lstm in (self.encoder, self.decoder):
-            keras_init(lstm)
+        keras_init(self.encoder, self.decoder)
 
     def encode(self, query: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         memory, (h, c) = self.encoder(self.embed(query))  # (N, L, H); both directions (2, N, H/2)

@@ -1,6 +1,6 @@
 """A small Transformer that reads a query and writes its answer: attention, and no recurrence.
 
-Vaswani et al. 2017, arXiv:1706.03762. Layer normalisation comes before each part, not after it
+Vaswani et al. 2017, arXiv:1706.03762, with layer normalisation before each part, not after it
 (Xiong et al. 2020, arXiv:2002.04745), which trains without a warm-up.
 Shapes: N queries of L symbols, answers of T symbols, D features, K symbols to choose from.
 """
@@ -22,9 +22,7 @@ class MultiHeadAttention(nn.Module):
         self.to_q, self.to_kv = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
         self.to_out = nn.Linear(dim, dim)
 
-    def forward(
-        self, x: Tensor, memory: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple:
         """x (N, T, D) looks at memory (N, L, D): what it finds (N, T, D), weights (N, heads, T, L).
 
         mask: bool (T, L), true where a place may look.
@@ -46,9 +44,7 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
-    def forward(
-        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> tuple:
         """Features (N, T, D) → (N, T, D), and the weights on memory (N, heads, T, L) or None."""
         weights, normed = None, self.norm1(x)
         x = x + self.self_attn(normed, normed, mask)[0]
@@ -87,8 +83,8 @@ class Transformer(TeacherForced):
 
     def encode(self, query: Tensor) -> tuple[Tensor]:
         """What is known of a query (N, L) at each of its places: the memory (N, L, D)."""
-        length, longest = query.shape[1], len(self.query_positional_embedding)
-        if length > longest:
+        length = query.shape[1]
+        if length > len(self.query_positional_embedding):
             raise ValueError(f"got {length} symbols; build a Transformer of query_length={length}")
         x = self.query_embedding(query) + self.query_positional_embedding[:length]
         for block in self.encoder:

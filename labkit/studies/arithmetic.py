@@ -7,24 +7,20 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.data.arithmetic import Glyphs, Queries, all_queries, glyphs, handwrite, held_out, sample
 from labkit.data.splits import SPLITS
 from labkit.models.classifier import Classifier
-from labkit.models.seq2seq import (
-    Answer,
-    AttentionSeq2Seq,
-    GlyphDecoder,
-    GlyphEncoder,
-    NamedSeq2Seq,
-    Seq2Seq,
-    StraightThrough,
-    StyledSeq2Seq,
-)
+from labkit.models.seq2seq import Answer, AttentionSeq2Seq
 from labkit.models.transformer import Transformer
-from labkit.training.classify import predict, shift
+from labkit.studies.drawn_arithmetic import (
+    ImageToText,
+    NamedTextToImage,
+    StyledTextToImage,
+    TextToImage,
+)
+from labkit.training.classify import predict
 from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, generate_all, train_seq2seq
 
 
@@ -99,90 +95,6 @@ class Task:
 def fresh_pairs(n: int, generator: torch.Generator, task: Task) -> Pairs:
     """`n` new pairs of a task, to train on."""
     return task.pairs(task.fresh(n, generator))
-
-
-@dataclass(frozen=True)
-class ImageToText(TextToText):
-    """Pictures of symbols to tokens; new pictures in every batch, moved by up to 2 pixels.
-
-    glyphs: (train, test). told: also learn from what each picture shows, not from answers alone.
-    """
-
-    model: Callable[..., nn.Module] = Seq2Seq
-    glyphs: tuple[Glyphs, Glyphs] | None = field(default=None, repr=False, compare=False)
-    told: bool = True
-
-    def build(self, answer_length: int) -> nn.Module:
-        # each picture becomes what OneHot makes of a symbol, so that the LSTMs can begin as those
-        # of a text→text model
-        return self.model(answer_length, embed=nn.Sequential(GlyphEncoder(13), StraightThrough()))
-
-    def batch(self, pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pictures = handwrite(pairs.query, self.glyphs[0], generator).flatten(0, 1)
-        return shift(pictures, 2, generator).unflatten(0, pairs.query.shape), pairs.answer
-
-    def loss(
-        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
-    ) -> Tensor:
-        """Mean cross-entropy of what is written and, if told, of what is seen, in nats."""
-        if not self.told:
-            return super().loss(network, shown, target, query, generator)
-        see, decide = network.embed
-        seen = see(shown).float()
-        logits = network.output(network.hidden(decide(seen))).float()
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten()) + F.cross_entropy(
-            seen.flatten(0, 1), query.flatten()
-        )
-
-    def score(self, network: nn.Module, pairs: Pairs) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(0)
-        return super().score(
-            network, Pairs(handwrite(pairs.query, self.glyphs[1], generator), pairs.answer)
-        )
-
-
-@dataclass(frozen=True)
-class TextToImage:
-    """Tokens to pictures by the squared error of pixels, as in the report."""
-
-    glyphs: tuple[Glyphs, Glyphs] | None = field(default=None, repr=False, compare=False)
-
-    def build(self, answer_length: int) -> nn.Module:
-        return Seq2Seq(answer_length, output=GlyphDecoder(256))
-
-    def batch(self, pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return pairs.query, handwrite(pairs.answer, self.glyphs[0], generator) / 255
-
-    def loss(
-        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
-    ) -> Tensor:
-        return F.mse_loss(network(shown).float(), target)
-
-    def score(self, network: nn.Module, pairs: Pairs) -> dict[str, float]:
-        """Nothing: pictures are judged by a classifier afterwards."""
-        return {}
-
-
-@dataclass(frozen=True)
-class NamedTextToImage(TextToImage):
-    """Squared error teaches only the drawing: the symbols are named by a trained text model."""
-
-    def build(self, answer_length: int) -> nn.Module:
-        return NamedSeq2Seq(answer_length)
-
-
-@dataclass(frozen=True)
-class StyledTextToImage(TextToImage):
-    """A conditional VAE with a style for each picture; −ELBO in nats a pixel is minimised."""
-
-    def build(self, answer_length: int) -> nn.Module:
-        return StyledSeq2Seq(answer_length)
-
-    def loss(
-        self, network: nn.Module, shown: Tensor, target: Tensor, query: Tensor, generator: Any
-    ) -> Tensor:
-        terms = network.elbo(shown, target, generator)
-        return terms.negative_elbo.mean() / target[0, 0].numel()
 
 
 @dataclass(frozen=True)

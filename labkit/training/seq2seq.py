@@ -1,7 +1,7 @@
 """Training models that read one sequence and write another, and asking them for their answers.
 
 What is read, what is written and what is minimised is a variant: an object with build, batch, loss
-and score. TextToText is here; those that read or write pictures are in labkit.studies.arithmetic.
+and score. TextToText is here; those that read or write pictures are in labkit.studies.
 """
 
 import os
@@ -81,8 +81,7 @@ def train_seq2seq(
 ) -> dict[str, Any]:
     """Train `network` as a variant says, with AdamW on a one-cycle schedule (Smith & Topin 2019).
 
-    train: pairs, or a function (n, generator) that draws n new ones for each batch; then
-        settings.steps are needed.
+    train: pairs, or a function (n, generator) that draws new ones; then settings.steps are needed.
     Returns {"network": weights, "history": rows with step, training loss and the score on about
     1,000 held-out pairs}. The score is for the curve alone: nothing is stopped by it.
     """
@@ -93,10 +92,8 @@ def train_seq2seq(
     every = max(1, len(held_out.query) // 1000) | 1  # odd: sums and differences take turns
     probe = Pairs(*(part[::every] for part in held_out))
     state = {"network": network, "updates": optimizer, "schedule": schedule, "draws": generator}
-    facts = (variant, train, held_out, settings)
-    loop = Loop(
-        steps, state, checkpoint=checkpoint, facts=facts, desc=type(variant).__name__, show=show
-    )
+    facts, kind = (variant, train, held_out, settings), type(variant).__name__
+    loop = Loop(steps, state, checkpoint=checkpoint, facts=facts, desc=kind, show=show)
     for step in loop:
         network.train()
         pairs = draw(step)
@@ -115,9 +112,7 @@ def train_seq2seq(
     return {"network": weights, "history": loop.history}
 
 
-def _batches(
-    train: Any, settings: Seq2SeqSettings, generator: torch.Generator
-) -> tuple[Callable[[int], Pairs], int]:
+def _batches(train: Any, settings: Seq2SeqSettings, generator: torch.Generator) -> tuple:
     """A function from the step to its pairs, and the number of steps."""
     if callable(train):
         if not settings.steps:
