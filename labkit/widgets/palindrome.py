@@ -1,26 +1,27 @@
 """Lab 01: type digits and watch an LSTM read them."""
 
+from collections.abc import Callable
 from functools import partial
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import plots
-from labkit.data import palindromes
+from labkit.data.palindromes import one_hot
 from labkit.widgets.panel import Panel, applied
 
+Encoding = Callable[[Tensor], Tensor]
 # shares of the figure or of an axes; a constrained layout would double the time of a key press
 MARGINS = dict(left=0.065, right=0.99, bottom=0.17, top=0.97, wspace=0.28, hspace=0.4)
-LAYOUT = MARGINS | dict(height_ratios=[3, 1])
 
 
-def palindrome_gates(network: nn.Module, start: str, encoding: str = "one_hot") -> Panel:
+def palindrome_gates(network: nn.Module, start: str, encoding: Encoding = one_hot) -> Panel:
     """Type digits: the gates of an LSTM over time, and the digit that it predicts next.
 
-    network: a `labkit.models.LSTM` trained on palindromes in this encoding; start: the first
-    digits. Raises ValueError, saying what to type, for anything but 1 to 99 digits.
+    network: a `labkit.models.LSTM` trained on palindromes in this encoding of
+    `labkit.data.palindromes`. Raises ValueError if `start` is anything but 1 to 99 digits.
     """
     box = ipywidgets.Text(start, description="Digits read", placeholder="for example 1232")
     box.layout.width = "100%"
@@ -29,7 +30,7 @@ def palindrome_gates(network: nn.Module, start: str, encoding: str = "one_hot") 
 
 
 @torch.no_grad()
-def gates(network: nn.Module, digits: str, encoding: str = "one_hot") -> tuple[bytes, str]:
+def gates(network: nn.Module, digits: str, encoding: Encoding = one_hot) -> tuple[bytes, str]:
     """The gates while `network` reads the digits as a PNG, and its prediction in words.
 
     Raises ValueError for anything but 1 to 99 digits.
@@ -37,11 +38,11 @@ def gates(network: nn.Module, digits: str, encoding: str = "one_hot") -> tuple[b
     digits = digits.replace(" ", "")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 99:
         raise ValueError(f"Type 1 to 99 digits and nothing else, for example 1232; got {digits!r}")
-    # a last place for the digit to predict, which inputs() leaves out
-    x = palindromes.inputs(torch.tensor([[*map(int, digits), 0]]), encoding)
+    x = encoding(torch.tensor([[*map(int, digits)]]))
     trace, p = network.trace(x), applied(network, x).softmax(1)[0]
     with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure, axes = plt.subplots(2, 4, figsize=(12, 3.6), gridspec_kw=LAYOUT)
+        sizes = dict(figsize=(12, 3.6), height_ratios=[3, 1])
+        figure, axes = plt.subplots(2, 4, **sizes, gridspec_kw=MARGINS)
         plots.gate_panels(type(trace)(*(part[0] for part in trace)), list(digits), axes)
     best = int(p.argmax())
     ending = "the first digit, as in a palindrome"
