@@ -1,22 +1,22 @@
-"""Figures: each function draws arrays into an Axes and returns it; none trains or loads.
+"""Figures in colours safe for colour-blind eyes: functions draw into an Axes and return it."""
 
-Colours are safe for colour-blind eyes.
-"""
-
+import importlib.util
 import io
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+import torch.nn.functional as F
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from labkit.figure_check import check_figure
+from labkit import folders
 
 PALETTE = sns.color_palette("colorblind")
 
@@ -31,20 +31,29 @@ def style() -> None:
 def show(figure: Figure, caption: str) -> None:
     """Display a figure with `caption` below it, which is its alternative text, too, and close it.
 
-    Under tests a figure that is hard to read is refused with a ValueError that lists what
-    `figure_check.check_figure` found. Tests are runs of pytest, the kernels of nbval included, and
-    those with LABKIT_CHECK_FIGURES=1.
+    Under pytest (the kernels of nbval included), and with LABKIT_CHECK_FIGURES=1, a figure that is
+    hard to read raises a ValueError that lists what the clone's tests/figure_check.py found.
     """
     from IPython.display import Markdown, display
 
     if "PYTEST_VERSION" in os.environ or os.environ.get("LABKIT_CHECK_FIGURES") == "1":
-        problems = check_figure(figure)
+        problems = _problems(figure)
         if problems:
             plt.close(figure)
             raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
     kind, picture = fewer_bytes(png(figure))
     display({kind: picture, "text/plain": caption}, raw=True, metadata={kind: {"alt": caption}})
     display(Markdown(f"*{caption}*"))
+
+
+def _problems(figure: Figure) -> list[str]:
+    path = folders.repository() / "tests" / "figure_check.py"
+    if not path.is_file():  # an installed labkit has no tests
+        return []
+    spec = importlib.util.spec_from_file_location("figure_check", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.check_figure(figure)
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -58,10 +67,7 @@ def png(figure: Figure, dpi: int = 100) -> bytes:
 
 
 def fewer_bytes(picture: bytes) -> tuple[str, bytes]:
-    """A picture on white with its MIME type: a PNG in 128 colours, or a JPEG of a photograph.
-
-    What has more than 20,000 colours counts as a photograph.
-    """
+    """MIME type and bytes of a picture on white: PNG in 128 colours, JPEG if more than 20,000."""
     image, buffer = Image.open(io.BytesIO(picture)).convert("RGBA"), io.BytesIO()
     white = Image.new("RGBA", image.size, "white")
     flat = Image.alpha_composite(white, image).convert("RGB")
@@ -77,16 +83,13 @@ def image_grid(
 ) -> Axes:
     """Images (N, C, H, W), uint8 or float in [0, 1], in rows of `columns`, with a label a row."""
     images = images if images.is_floating_point() else images.float() / 255
-    n, channels, height, width = images.shape
-    canvas = np.ones((-(-n // columns) * (height + 2), columns * (width + 2), channels))
-    for k, image in enumerate(images.permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()):
-        y, x = k // columns * (height + 2) + 1, k % columns * (width + 2) + 1
-        canvas[y : y + height, x : x + width] = image
-    canvas = canvas.squeeze(-1) if channels == 1 else canvas
+    missing = -len(images) % columns
+    cells = F.pad(images.clamp(0, 1).cpu(), (1, 1, 1, 1, 0, 0, 0, missing), value=1)
+    cells = cells.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2)  # (rows, H, columns, W, C)
+    canvas = cells.flatten(2, 3).flatten(0, 1).squeeze(-1).numpy()
     ax.imshow(canvas, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
-    rows = [(height + 2) * (r + 0.5) for r in range(len(row_labels))]
     ax.set(title=title, xticks=[])
-    ax.set_yticks(rows, row_labels)
+    ax.set_yticks([cells.shape[1] * (r + 0.5) for r in range(len(row_labels))], row_labels)
     ax.tick_params(length=0)
     sns.despine(ax=ax, left=True, bottom=True)
     return ax
@@ -103,16 +106,11 @@ def image_pairs(
 
 
 def latent_scatter(
-    points: np.ndarray,
-    labels: np.ndarray,
-    ax: Axes,
-    limit: float = 3.0,
-    classes: Sequence[str] = (),
+    points: np.ndarray, labels: np.ndarray, ax: Axes, limit: float = 3, classes: Sequence[str] = ()
 ) -> Axes:
     """Latent codes (N, 2) in units of the prior's σ, coloured by label (N,), shown to ±limit.
 
-    Each class is named at its median, or beside it where names would overlap. classes: names of the
-    labels, their numbers if not given.
+    Each class is named (numbered without `classes`) at its median, or beside it if names overlap.
     """
     points, labels, limits = np.asarray(points), np.asarray(labels), (-limit, limit)
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="$z_1$ in σ", ylabel="$z_2$ in σ")
@@ -124,9 +122,8 @@ def latent_scatter(
         if (np.abs(median) < limit).all():
             medians.append(median)
             names.append(classes[k] if classes else str(k))
-    # the size of a name in units of the axes, a little more than it will be
-    side = 72 / ax.figure.dpi * min(ax.bbox.size)
-    high = 1.3 * 2 * limit * plt.rcParams["font.size"] / side
+    # a little more than a name will take, in units of the axes
+    high = 1.3 * 2 * limit * plt.rcParams["font.size"] * ax.figure.dpi / 72 / min(ax.bbox.size)
     sizes = np.array([(0.7 * high * max(1, len(name)), high) for name in names]).reshape(-1, 2)
     places = _apart(np.array(medians).reshape(-1, 2), sizes, limit)
     halo = [patheffects.withStroke(linewidth=3, foreground="white")]
@@ -184,8 +181,7 @@ def ranking(scores: dict[str, float], chosen: str, ax: Axes) -> Axes:
     ax.invert_yaxis()
     ax.set_xscale("log")
     ax.tick_params(axis="y", length=0, labelsize="small")
-    for label in ax.get_yticklabels():
-        label.set_fontweight("bold" if label.get_text() == chosen else "normal")
+    ax.get_yticklabels()[list(scores).index(chosen)].set_fontweight("bold")
     return ax
 
 
@@ -244,12 +240,7 @@ def symbol_confusion(counts: np.ndarray, symbols: str, ax: Axes, title: str = ""
 
 
 def _numbers(
-    values: np.ndarray,
-    texts: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    ax: Axes,
-    **look: object,
+    values: np.ndarray, texts: np.ndarray, rows: Sequence, columns: Sequence, ax: Axes, **look: Any
 ) -> None:
     """A matrix of values from 0 to vmax as colours with texts on them; a blank is an open box."""
     image = ax.imshow(values, vmin=0, **look)

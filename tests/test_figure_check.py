@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+from figure_check import check_figure
 
-from labkit import plots
-from labkit.figure_check import check_figure
+from labkit import folders, plots
 
 
 @pytest.fixture(autouse=True)
@@ -204,9 +204,18 @@ def test_show_refuses_under_tests_alone(monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda *args, **more: shown.append(args))
     with pytest.raises(ValueError, match="hard to read:\n- the x-axis of axes 0"):
         plots.show(curve(xticks=[])[0], "caption")
+    assert not shown
     monkeypatch.delenv("PYTEST_VERSION")
     plots.show(curve(xticks=[])[0], "caption")
     assert len(shown) == 2
     monkeypatch.setenv("LABKIT_CHECK_FIGURES", "1")
     with pytest.raises(ValueError, match="no tick label"):
         plots.show(curve(xticks=[])[0], "caption")
+
+
+def test_an_installed_labkit_which_has_no_tests_checks_nothing(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *args, **more: shown.append(args))
+    monkeypatch.setattr(folders, "repository", lambda: tmp_path)
+    plots.show(curve(xticks=[])[0], "caption")
+    assert len(shown) == 2

@@ -5,10 +5,10 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from figure_check import check_figure
 from PIL import Image
 
 from labkit import plots
-from labkit.figure_check import check_figure
 from labkit.models.recurrent import LSTMState
 
 

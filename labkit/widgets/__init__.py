@@ -8,17 +8,5 @@ from labkit.widgets.latent_space import latent_plane, same_style, walk
 from labkit.widgets.palindrome import palindrome_gates
 from labkit.widgets.panel import Panel
 
-__all__ = [
-    "Panel",
-    "calculator",
-    "canvas",
-    "completeness",
-    "directions",
-    "gallery",
-    "handwritten",
-    "latent_plane",
-    "palindrome_gates",
-    "same_style",
-    "scrubber",
-    "walk",
-]
+__all__ = ["Panel", "calculator", "canvas", "completeness", "directions", "gallery", "handwritten"]
+__all__ += ["latent_plane", "palindrome_gates", "same_style", "scrubber", "walk"]

@@ -27,14 +27,13 @@ def calculator(
 
     answer: tokens (1, 2·digits + 1) → logits (1, digits + 1, 13). draw, another model: the same
     tokens → images (1, digits + 1, 1, 28, 28) in [0, 1] or uint8, shown below; classifier: uint8
-    images (N, 1, 28, 28) → logits (N, 13), says what was drawn. Raises ValueError, saying what a
-    query looks like, if `start` is none.
+    images (N, 1, 28, 28) → logits (N, 13), says what was drawn. ValueError if `start` is no query.
     """
 
     def render(query: str) -> tuple[bytes, str]:
         asked = parse(query, digits)
-        logits = applied(answer, asked.tokens())[0].float().cpu()
-        rows, sentence = [_bars(logits)], _verdict(asked, logits)
+        bars, sentence = _answered(asked, applied(answer, asked.tokens()))
+        rows = [bars]
         if draw is not None:
             images = canvas.quantise(applied(draw, asked.tokens())[0], (0, 1), "draw")
             rows.append([canvas.enlarge(image, COLUMN) for image in images])
@@ -60,22 +59,19 @@ def handwritten(
     """
     generator, query = torch.Generator().manual_seed(seed), _query(start)
     hands = {f"hand{k + 1}": _hand(k + 1) for k in range(2 * digits + 1)}
-    button = ipywidgets.Button(
-        description="Redraw all", tooltip="another picture of every character"
-    )
+    button = ipywidgets.Button(description="Redraw all", tooltip="every character anew")
 
     def redraw(_: ipywidgets.Button | None = None) -> None:
-        chosen = torch.randint(HANDS, (len(hands),), generator=generator).tolist()
-        for slider, hand in zip(hands.values(), chosen, strict=True):
-            slider.value = hand
+        for slider in hands.values():
+            slider.value = torch.randint(HANDS, (), generator=generator).item()
 
     def render(query: str, **chosen: int) -> tuple[bytes, str]:
         asked = parse(query, digits)
         tokens, hand = asked.tokens()[0], torch.tensor(list(chosen.values()))
         images = bank.images[bank.first[tokens] + hand % bank.count[tokens]]
-        logits = applied(answer, images[None])[0].float().cpu()
-        rows = [[canvas.enlarge(image, COLUMN) for image in images], _bars(logits)]
-        return canvas.png(canvas.arrange(rows)), _verdict(asked, logits)
+        bars, sentence = _answered(asked, applied(answer, images[None]))
+        rows = [[canvas.enlarge(image, COLUMN) for image in images], bars]
+        return canvas.png(canvas.arrange(rows)), sentence
 
     redraw()
     button.on_click(redraw)
@@ -88,22 +84,20 @@ def _query(start: str) -> ipywidgets.Text:
 
 
 def _hand(k: int) -> ipywidgets.IntSlider:
-    layout = ipywidgets.Layout(width=f"{COLUMN - 8}px")
-    slider = ipywidgets.IntSlider(max=HANDS - 1, description=f"hand {k}", layout=layout)
-    slider.style.description_width = "48px"
+    slider = ipywidgets.IntSlider(max=HANDS - 1, description=f"hand {k}")
+    slider.layout.width, slider.style.description_width = f"{COLUMN - 8}px", "48px"
     return slider
 
 
-def _bars(logits: Tensor) -> list[np.ndarray]:
-    """The probabilities of every character of one answer, from logits (L, 13)."""
-    return [canvas.bars(p, NAMES, COLUMN, BARS) for p in logits.softmax(1)]
-
-
-def _verdict(asked: Queries, logits: Tensor) -> str:
-    p, best = logits.softmax(1).max(1)
-    texts = (decode(tokens)[0] for tokens in (asked.tokens(), best[None], asked.answers()))
-    query, said, right = texts
+def _answered(asked: Queries, logits: Tensor) -> tuple[list[np.ndarray], str]:
+    """Bars of each character's probabilities, and the answer in words, from logits (1, L, 13)."""
+    probabilities = logits[0].float().cpu().softmax(1)
+    p, best = probabilities.max(1)
+    tokens = asked.tokens(), best[None], asked.answers()
+    query, said, right = (decode(part)[0] for part in tokens)
     query = query.replace(" ", "")
     confidence = ", ".join(f"{value:.2f}" for value in p.tolist())
     ending = "which is right." if said == right else f"but {query} is {right.strip()}."
-    return f"{query}: the model says '{said}' with p = {confidence} for its characters, {ending}"
+    said = f"the model says '{said}' with p = {confidence} for its characters"
+    bars = [canvas.bars(row, NAMES, COLUMN, BARS) for row in probabilities]
+    return bars, f"{query}: {said}, {ending}"

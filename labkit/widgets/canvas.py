@@ -17,6 +17,7 @@ from labkit import plots
 SIDE, THUMB, GAP = 224, 56, 12  # of the large image, of one in a strip, between parts
 BLUE, ORANGE = (tuple(round(255 * c) for c in colour) for colour in plots.PALETTE[:2])
 INK, TRACK = (70, 70, 70), (232, 232, 232)
+FONT = cache(ImageFont.load_default)  # by size
 
 
 def png(canvas: np.ndarray) -> bytes:
@@ -34,26 +35,22 @@ def png_width(picture: bytes) -> int:
 
 
 def quantise(images: Tensor, image_range: tuple[float, float], what: str = "the model") -> Tensor:
-    """Float images (N, C, H, W) with values in `image_range` as uint8 on the CPU; uint8 ones pass.
+    """Float images (N, 1 or 3, H, W) with values in `image_range` as uint8 on the CPU.
 
-    C is 1 (grey) or 3 (colour). Raises ValueError, naming `what` gave the images, for another shape
-    and for values outside of the range by more than rounding.
+    uint8 images stay as they are. Raises ValueError, saying that `what` gave the images, for
+    another shape and for values outside of the range by more than rounding.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"{what} gave {tuple(images.shape)}, expected images (N, 1, H, W) or (N, 3, H, W);"
-            " reshape them with .view"
-        )
+        found = f"{what} gave {tuple(images.shape)}"
+        raise ValueError(f"{found}, expected images (N, 1 or 3, H, W); reshape them with .view")
     if not images.is_floating_point():
         return images.cpu()
     low, high = image_range
     least, most = (float(end) for end in images.aminmax())
     slack = 0.01 * (high - low)
     if not (least > low - slack and most < high + slack):
-        raise ValueError(
-            f"{what} gave values from {least:.2f} to {most:.2f}, expected {low} to {high}: pass"
-            " image_range=(lowest, highest), and if these are logits, take their .sigmoid() first"
-        )
+        found = f"{what} gave values from {least:.2f} to {most:.2f}, expected {low} to {high}"
+        raise ValueError(f"{found}: pass image_range=(low, high), or the .sigmoid() of logits")
     return ((images.float().cpu() - low) * (255 / (high - low))).round().clamp(0, 255).byte()
 
 
@@ -70,15 +67,15 @@ def strip(images: Tensor) -> np.ndarray:
 
 
 def bars(probabilities: Tensor, names: Sequence[str], width: int, height: int) -> np.ndarray:
-    """Horizontal bars of probabilities (K,), names to the left, values to the right.
+    """Bars of probabilities (K,), the largest in orange, between their names and values.
 
-    The largest stands out. Without names they are numbers; of no probabilities, an empty canvas.
+    Without names they are numbered; of no probabilities, the canvas is empty.
     """
     if not len(probabilities):
         return np.empty((0, 0, 3), np.uint8)
     names = names or [str(k) for k in range(len(probabilities))]
     step, best = height / len(probabilities), int(probabilities.argmax())
-    font = _font(min(15, int(0.75 * step)))
+    font = FONT(min(15, int(0.75 * step)))
     left = 8 + max(int(font.getlength(name)) for name in names)
     right = width - 6 - int(font.getlength("0.00"))
     picture = Image.new("RGB", (width, height), "white")
@@ -95,24 +92,19 @@ def bars(probabilities: Tensor, names: Sequence[str], width: int, height: int) -
     return np.asarray(picture)
 
 
-@cache
-def _font(size: int) -> ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def arrange(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Canvases in rows, from the left, with white gaps between them; empty ones are left out."""
     rows = [[part for part in row if part.size] for row in rows]
     rows = [row for row in rows if row]
     width = max(sum(part.shape[1] + GAP for part in row) for row in rows) - GAP
-    height = sum(max(map(len, row)) + GAP for row in rows) - GAP
-    canvas, top = np.full((height, width, 3), 255, np.uint8), 0
-    for row in rows:
+    heights = [max(map(len, row)) + GAP for row in rows]
+    canvas, top = np.full((sum(heights) - GAP, width, 3), 255, np.uint8), 0
+    for row, height in zip(rows, heights, strict=True):
         left = 0
         for part in row:
             canvas[top : top + len(part), left : left + part.shape[1]] = part
             left += part.shape[1] + GAP
-        top += max(map(len, row)) + GAP
+        top += height
     return canvas
 
 
@@ -129,10 +121,9 @@ def cross_hairs(canvas: np.ndarray, x: float, y: float) -> np.ndarray:
     draw, (height, width) = ImageDraw.Draw(picture), canvas.shape[:2]
     for radius, colour, line in ((11, "white", 5), (8, "black", 2)):  # seen on any ground
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=line)
-    for ends in ((0, y, x - 12, y), (x + 12, y, width, y)):
-        draw.line(ends, fill=INK)
-    for ends in ((x, 0, x, y - 12), (x, y + 12, x, height)):
-        draw.line(ends, fill=INK)
+    for sign, edge_x, edge_y in ((-1, 0, 0), (1, width, height)):
+        draw.line((x + 12 * sign, y, edge_x, y), fill=INK)
+        draw.line((x, y + 12 * sign, x, edge_y), fill=INK)
     return np.asarray(picture)
 
 

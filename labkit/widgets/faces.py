@@ -33,10 +33,8 @@ def directions(
     ValueError for no codes or more directions than there are.
     """
     if not codes or not 1 <= count <= len(axes.sd):
-        raise ValueError(
-            f"directions needs a code or more and 1 to {len(axes.sd)} directions, got {len(codes)}"
-            f" codes and count={count}"
-        )
+        wanted = f"directions needs a code or more and 1 to {len(axes.sd)} directions"
+        raise ValueError(f"{wanted}, got {len(codes)} codes and count={count}")
     one_sigma = axes.sd[:count, None] * axes.directions[:count]  # (count, J)
     steps = torch.linspace(-limit, limit, STRIP)
 
@@ -52,17 +50,13 @@ def directions(
         strips = canvas.arrange([[canvas.strip(images)] for images in rows])
         whole = canvas.arrange([[canvas.enlarge(drawn(z[None])[0]), strips]])
         moved = [f"direction {k + 1}: {a:+.2f} σ" for k, a in enumerate(amounts.tolist()) if a]
-        sentence = (
-            f"{face}; {', '.join(moved) or 'no direction moved'}."
-            f" Each row: one direction from −{limit:g} to +{limit:g} σ."
-        )
-        return canvas.png(whole), sentence
+        ends = f"Each row: one direction from −{limit:g} to +{limit:g} σ."
+        return canvas.png(whole), f"{face}; {', '.join(moved) or 'no direction moved'}. {ends}"
 
-    sliders = {
-        f"direction_{k + 1}": slider(f"{k + 1} in σ", -limit, limit, 0.25, "+.2f")
-        for k in range(count)
-    }
-    return Panel(render, {"face": dropdown("face", list(codes)), **sliders}, name="directions")
+    controls = {"face": dropdown("face", list(codes))}
+    for k in range(1, count + 1):
+        controls[f"direction_{k}"] = slider(f"{k} in σ", -limit, limit, 0.25, "+.2f")
+    return Panel(render, controls, name="directions")
 
 
 def completeness(
@@ -78,38 +72,26 @@ def completeness(
     """
     labels = list(names) or [f"cat {k + 1}" for k in range(len(images))]
     if not len(images) or not methods or len(labels) != len(images):
-        raise ValueError(
-            "completeness needs an image, a method and a name an image; got"
-            f" {len(images)}, {len(methods)} and {len(labels)}"
-        )
+        found = f"{len(images)}, {len(methods)} and {len(labels)}"
+        raise ValueError(f"completeness needs an image, a method, a name an image; got {found}")
 
     @lru_cache(maxsize=64)
-    def restored(k: int, percent: int, side: str) -> tuple[bytes, str]:
-        x, mask = images[k : k + 1], visible_part(percent / 100, side, images.shape[-1])
+    def render(cat: int, percent: int, side: str) -> tuple[bytes, str]:
+        x, mask = images[cat : cat + 1], visible_part(percent / 100, side, images.shape[-1])
         guesses = {name: method(x, mask) for name, method in methods.items()}
         parts = [fill(x, mask, part) for part in (torch.full(x.shape, 0.5), *guesses.values())]
         shown = canvas.quantise(torch.cat([*parts, x.float() / 255]), (0, 1), "a method")
-        whole = canvas.arrange([[canvas.enlarge(part, 128) for part in shown]])
+        picture = canvas.png(canvas.arrange([[canvas.enlarge(part, 128) for part in shown]]))
         if mask.all():
-            sentence = f"{labels[k]}, all of it visible: nothing to restore."
-        else:
-            scores = (
-                f"{name} {psnr_hidden(x, guess, mask).item():.1f} dB"
-                for name, guess in guesses.items()
-            )
-            sentence = (
-                f"{labels[k]}, {percent} % visible from the {side}. From the left: what is seen;"
-                f" {', '.join(scores)}; the original."
-            )
-        return canvas.png(whole), sentence
-
-    def render(cat: int, percent: int, side: str) -> tuple[bytes, str]:
-        return restored(cat, percent, side)
+            return picture, f"{labels[cat]}, all of it visible: nothing to restore."
+        psnr = {name: psnr_hidden(x, guess, mask).item() for name, guess in guesses.items()}
+        scores = ", ".join(f"{name} {value:.1f} dB" for name, value in psnr.items())
+        seen = f"{labels[cat]}, {percent} % visible from the {side}"
+        return picture, f"{seen}. From the left: what is seen; {scores}; the original."
 
     cat = dropdown("image", [(label, k) for k, label in enumerate(labels)], 220)
     side = dropdown("seen from", SIDES, 220)
-    percent = ipywidgets.IntSlider(
-        value=50, step=5, description="visible %", continuous_update=False, layout=wide()
-    )
+    look = dict(description="visible %", continuous_update=False, layout=wide())
+    percent = ipywidgets.IntSlider(value=50, step=5, **look)
     controls = {"cat": cat, "percent": percent, "side": side}
     return Panel(render, controls, rows=[row(cat, side), percent], name="completeness")

@@ -15,24 +15,19 @@ from labkit.widgets.panel import Panel, dropdown, row, wide
 def scrubber(frames: Sequence[bytes], labels: Sequence[str], description: str = "epoch") -> Panel:
     """A slider through frames (PNG bytes), dragged, stepped with the arrow keys or played.
 
-    It begins with the last one. Raises ValueError unless there is one label a frame, and one frame
-    at least.
+    It begins with the last one. Raises ValueError unless there is a frame, and one label a frame.
     """
     if not frames or len(frames) != len(labels):
-        raise ValueError(
-            "scrubber needs one label a frame and a frame at least; got"
-            f" {len(frames)} frames and {len(labels)} labels"
-        )
-    last, frames, labels = len(frames) - 1, list(frames), [str(label) for label in labels]
-    options = [(label, k) for k, label in enumerate(labels)]
-    slider = ipywidgets.SelectionSlider(
-        options=options, value=last, description=description, layout=wide()
-    )
+        found = f"{len(frames)} frames and {len(labels)} labels"
+        raise ValueError(f"scrubber needs a frame or more, and one label a frame; got {found}")
+    last, options = len(frames) - 1, [(str(label), k) for k, label in enumerate(labels)]
+    look = dict(description=description, layout=wide())
+    slider = ipywidgets.SelectionSlider(options=options, value=last, **look)
     play = ipywidgets.Play(min=0, max=last, value=last, interval=700)  # milliseconds a frame
     ipywidgets.jslink((play, "value"), (slider, "index"))  # in the browser, so that it keeps time
 
     def render(frame: int) -> tuple[bytes, str]:
-        return frames[frame], f"{description} {labels[frame]} ({frame + 1} of {last + 1})"
+        return frames[frame], f"{description} {options[frame][0]} ({frame + 1} of {last + 1})"
 
     width = f"{max(map(canvas.png_width, frames))}px"
     return Panel(render, {"frame": slider}, width, [row(play, slider)], "scrubber")
@@ -50,35 +45,25 @@ def gallery(entries: Shelf, names: Sequence[str], columns: int = 10) -> Panel:
     are. Raises ValueError for no entries, or keys that do not fit `names`.
     """
     if not entries or any(len(key) != len(names) for key in entries):
-        raise ValueError(
-            f"gallery needs an entry or more, each under a tuple of {len(names)} names:"
-            f" {', '.join(names)}"
-        )
+        wanted = f"an entry or more, each under a tuple of {len(names)} names: {', '.join(names)}"
+        raise ValueError(f"gallery needs {wanted}")
     options = [list(dict.fromkeys(choices)) for choices in zip(*entries, strict=True)]
     controls = {name: dropdown(name, some) for name, some in zip(names, options, strict=True)}
 
     @lru_cache(maxsize=32)
-    def picture(chosen: tuple[str, ...]) -> bytes:
-        return _card(entries, chosen, columns)
-
     def render(**values: str) -> tuple[bytes, str]:
-        chosen = tuple(values[name] for name in names)
+        chosen = tuple(values.values())
         if chosen not in entries:
             others = ", ".join(key[-1] for key in entries if key[:-1] == chosen[:-1])
             remedy = f"there, {names[-1]} is one of {others}" if others else "choose another"
             raise ValueError(f"There is no {', '.join(chosen)}: {remedy}.")
-        scores = ", ".join(f"{name} {value:.3g}" for name, value in entries[chosen][1].items())
-        return picture(chosen), f"{', '.join(chosen)}: {scores}"
+        (images, own), rivals = entries[chosen], [key for key in entries if key[0] == chosen[0]]
+        compared = {" ".join(key[1:]): next(iter(entries[key][1].values())) for key in rivals}
+        size = (11, max(3.5, 0.24 * len(rivals)))
+        figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1.3, 1])
+        plots.image_grid(images, columns, left, ", ".join(chosen))
+        plots.ranking(compared, " ".join(chosen[1:]), right).set_xlabel(next(iter(own)))
+        scores = ", ".join(f"{name} {value:.3g}" for name, value in own.items())
+        return plots.png(figure, dpi=80), f"{', '.join(chosen)}: {scores}"
 
     return Panel(render, controls, rows=[row(*controls.values())], name="gallery")
-
-
-def _card(entries: Shelf, chosen: tuple[str, ...], columns: int) -> bytes:
-    """PNG of one entry: its images, and its first score among those of its rivals."""
-    (images, own), rivals = entries[chosen], [key for key in entries if key[0] == chosen[0]]
-    scores = {" ".join(key[1:]): next(iter(entries[key][1].values())) for key in rivals}
-    size = (11, max(3.5, 0.24 * len(rivals)))
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1.3, 1])
-    plots.image_grid(images, columns, left, ", ".join(chosen))
-    plots.ranking(scores, " ".join(chosen[1:]), right).set_xlabel(next(iter(own)))
-    return plots.png(figure, dpi=80)

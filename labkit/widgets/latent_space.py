@@ -1,6 +1,4 @@
-"""Panels for a latent space: a walk between two codes, the plane of a 2-D VAE, one style in all
-classes of a conditional model.
-"""
+"""Latent spaces: a walk between two codes, the plane of a 2-D VAE, one style in all classes."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -35,10 +33,8 @@ def walk(
     """
     shapes = {name: tuple(code.shape) for name, code in codes.items()}
     if len(codes) < 2 or len({*shapes.values()}) > 1 or len(next(iter(shapes.values()))) != 1:
-        raise ValueError(
-            'walk needs two codes or more of one length, for example {"8": z[0], "3": z[1]};'
-            f" got the shapes {shapes}"
-        )
+        wanted = 'walk needs two codes or more of one length, such as {"8": z[0], "3": z[1]}'
+        raise ValueError(f"{wanted}; got the shapes {shapes}")
 
     def drawn(z: Tensor) -> Tensor:
         return canvas.quantise(applied(generator, z), image_range, "generator")
@@ -56,10 +52,9 @@ def walk(
 
     start, end = (dropdown(end, list(codes), 200) for end in ("from", "to"))
     end.index = 1
-    style = {"button_width": "80px"}
-    way = ipywidgets.ToggleButtons(options=list(WAYS), tooltips=TOOLTIPS, style=style)
-    t = slider("t", 0, 1, 0.05, ".2f")
-    t.value = 0.5
+    way = ipywidgets.ToggleButtons(options=list(WAYS), tooltips=TOOLTIPS)
+    way.style.button_width = "80px"
+    t = slider("t", 0, 1, 0.05, ".2f", 0.5)
     controls = {"start": start, "end": end, "way": way, "t": t}
     return Panel(render, controls, rows=[row(start, end, way), t], name="walk")
 
@@ -81,10 +76,8 @@ def latent_plane(
     for a latent that has not two dimensions and for images outside of `image_range`.
     """
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(
-            f"latent_plane draws points (N, 2) with labels (N,), got {tuple(points.shape)} and"
-            f" {tuple(labels.shape)}: give it a model with two latent dimensions"
-        )
+        found = f"points {tuple(points.shape)} with labels {tuple(labels.shape)}"
+        raise ValueError(f"latent_plane needs a model with two latent dimensions, got {found}")
     points, labels = points.detach().cpu().numpy(), labels.cpu().numpy()
     plane, to_pixels = canvas.scatter(points, labels, limit, classes, SIDE)
 
@@ -114,10 +107,8 @@ def same_style(
     """
     if not models or any(styles.ndim != 2 or len(styles) < 2 for _, styles in models.values()):
         shapes = {name: tuple(styles.shape) for name, (_, styles) in models.items()}
-        raise ValueError(
-            "same_style needs a model or more, each with styles (K, Z), K of 2 or more; got"
-            f" {shapes}: torch.randn(20, latent_dim)"
-        )
+        wanted = "a model or more with styles (K, Z), K ≥ 2, such as torch.randn(20, latent_dim)"
+        raise ValueError(f"same_style needs {wanted}; got {shapes}")
     classes, labels = list(classes), torch.arange(len(classes))
     last = min(len(styles) for _, styles in models.values()) - 1
 

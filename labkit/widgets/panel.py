@@ -1,7 +1,7 @@
 """What all panels share: controls above a picture and a sentence, and what a classifier sees.
 
-Only core controls that ipywidgets 7.7.1 (Colab) and 8 have. A picture is PNG bytes in an
-ipywidgets.Image, which neither flickers nor moves the page.
+Controls are those that ipywidgets 7.7.1 (Colab) and 8 have. An ipywidgets.Image of PNG bytes
+neither flickers nor moves the page.
 """
 
 import base64
@@ -20,9 +20,8 @@ from labkit.widgets import canvas
 class Panel:
     """Controls above a picture and a sentence that follow them.
 
-    render(**values of the controls) → (PNG bytes, sentence). The sentence says what the picture
-    shows. A ValueError from `render` replaces the sentence and the picture stays; while the panel
-    is being made, the error is raised. The notebook keeps a still picture beside the live one.
+    render(**values of the controls) → (PNG bytes, sentence). A ValueError from `render` replaces
+    the sentence and the picture stays; while the panel is being made, the error is raised.
 
     width: of the picture, in CSS units, or "natural" for as many screen pixels as it has; rows: the
     widgets above the picture, one control a row if not given; name: the box gets the CSS class
@@ -35,40 +34,37 @@ class Panel:
         controls: dict[str, Any],
         width: str = "natural",
         rows: Sequence[ipywidgets.Widget] = (),
-        name: str = "",
+        name: str = "panel",
     ):
         self.render, self.controls, self.sentence = render, controls, ""
         layout = ipywidgets.Layout(width=width, max_width="100%")
         self.image = ipywidgets.Image(format="png", layout=layout)
         self.message = ipywidgets.HTML()  # which wraps, as a Label does not
-        above = rows or controls.values()
-        self.box = ipywidgets.VBox([*above, self.image, self.message])
-        for css_class in ["labkit-panel"] + [f"labkit-{name}"] * bool(name):
-            self.box.add_class(css_class)
+        self.box = ipywidgets.VBox([*(rows or controls.values()), self.image, self.message])
+        self.box.add_class("labkit-panel").add_class(f"labkit-{name}")
         for control in controls.values():
             control.observe(self._update, names="value")
         self._draw()
         if width == "natural":
-            self.image.layout.width = f"{canvas.png_width(self.image.value)}px"
+            layout.width = f"{canvas.png_width(self.image.value)}px"
 
     def _draw(self) -> None:
         values = {name: control.value for name, control in self.controls.items()}
         self.image.value, sentence = self.render(**values)
         self._say(sentence)
 
-    def _update(self, change: Any = None) -> None:
+    def _update(self, change: Any) -> None:
         try:
             self._draw()
         except ValueError as error:
             self._say(str(error))
 
     def _say(self, sentence: str) -> None:
-        text = html.escape(sentence, quote=False)
-        self.sentence = sentence
+        self.sentence, text = sentence, html.escape(sentence, quote=False)
         self.message.value = f'<span style="white-space: pre-wrap">{text}</span>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        """The live widget and, for GitHub, nbconvert and notebooks not yet run, a still picture."""
+        """The live widget, and a still picture for GitHub, nbconvert and notebooks not yet run."""
         kind, still = plots.fewer_bytes(self.image.value)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
         data = {
@@ -84,7 +80,7 @@ def verdict(
 ) -> tuple[str, Tensor]:
     """What the classifier sees in a uint8 image (1, C, H, W): the end of a sentence, and p (K,).
 
-    Without a classifier a full stop, and no probabilities, K = 0.
+    Without a classifier a full stop, and K = 0.
     """
     if classifier is None:
         return ".", torch.empty(0)
@@ -97,23 +93,20 @@ def verdict(
 def over_strip(
     images: Tensor, image: Tensor, place: float, p: Tensor, classes: Sequence[str]
 ) -> bytes:
-    """PNG of an image (C, H, W), large, beside the bars of p (K,) and above a strip of `images`.
+    """PNG of an image (C, H, W), large, beside the bars of p (K,) and above a strip of N images.
 
     A pointer stands over the strip at `place`: 0 is its first image, N − 1 its last.
     """
     strip, picture = canvas.strip(images), canvas.enlarge(image)
-    width, thumb = strip.shape[1], strip.shape[1] / len(images)
+    width = strip.shape[1]
     bars = canvas.bars(p, classes, width - picture.shape[1] - canvas.GAP, len(picture))
-    pointer = canvas.pointer(width, thumb * (place + 0.5))
+    pointer = canvas.pointer(width, width / len(images) * (place + 0.5))
     return canvas.png(canvas.arrange([[picture, bars], [pointer], [strip]]))
 
 
 @torch.inference_mode()
 def applied(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """model(x); a network, or the network of a method, is used in eval mode and on its device.
-
-    Its mode is put back afterwards.
-    """
+    """model(x), where a network, or that of a method, is on its own device and in eval mode."""
     network = getattr(model, "__self__", model)
     if not isinstance(network, nn.Module):
         return model(x)
@@ -135,10 +128,10 @@ def dropdown(description: str, options: Sequence, width: int = 240) -> ipywidget
     return ipywidgets.Dropdown(options=options, description=description, layout=layout)
 
 
-def slider(description: str, low: float, high: float, step: float, digits: str) -> Any:
-    """A FloatSlider that begins at 0; digits: the format of its number, e.g. "+.1f"."""
-    ends = dict(value=0, min=low, max=high, step=step, readout_format=digits)
-    return ipywidgets.FloatSlider(description=description, layout=wide(), **ends)
+def slider(name: str, low: float, high: float, step: float, digits: str, value: float = 0) -> Any:
+    """A FloatSlider in a row to itself; digits: the format of its number, e.g. "+.1f"."""
+    ends = dict(value=value, min=low, max=high, step=step, readout_format=digits)
+    return ipywidgets.FloatSlider(description=name, layout=wide(), **ends)
 
 
 def wide() -> ipywidgets.Layout:

@@ -1,4 +1,4 @@
-"""What makes a figure hard to read, measured: `plots.show` asks this under tests.
+"""What makes a figure hard to read, measured: `labkit.plots.show` loads this file under tests.
 
 All is measured in pixels of the figure, so that logarithmic axes need no rule of their own.
 """
