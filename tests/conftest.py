@@ -1,10 +1,18 @@
 """What all tests share: no network, no display, and a data folder of their own."""
 
 import os
+import sys
 
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """The networks of the tests are tiny: a second thread costs more than it saves."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from resuming import interrupt_in, same
 from torch import nn
 from torch.optim import SGD, Adam
 
-from labkit import weights
+from labkit import folders, weights
 from labkit.models import draw
 from labkit.models.gan import Discriminator, Generator, halvings, normed
 from labkit.studies import report_networks as report
@@ -25,6 +25,7 @@ from labkit.training.gan import GANSettings, Players, gan_step, r1_penalty, trai
 
 RANDOM = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=RANDOM)
+LABELS = torch.arange(64) % 2
 CODES = torch.randn(4, 8, generator=RANDOM)
 SETTINGS = GANSettings(2, batch_size=16, log_every=1)
 
@@ -236,6 +237,8 @@ def test_steps_see_all_images_scaled_with_their_labels_and_fresh_codes(monkeypat
     z = torch.cat([z for _, z, _, _ in seen])
     assert z.shape == (64, 8) and len(z.unique(dim=0)) == 64
     assert z.mean().abs() < 0.15 and z.std().item() == pytest.approx(1, abs=0.1)
+    train(images=images, epochs=1, seed=1)
+    assert not any(torch.equal(a, b) for a in z.split(16) for _, b, *_ in seen[4:])
     x = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 28, 28)
     train(images=x, epochs=1, batch_size=2)
     assert (seen[-1][0].min(), seen[-1][0].max()) == (-1, 1)
@@ -403,7 +406,7 @@ def test_training_interrupted_mid_epoch_resumes_to_the_same_result(tmp_path, mon
         dict(images=IMAGES.flip(0)),
         dict(images=IMAGES.flip(3)),  # mirrored
         dict(images=torch.cat([IMAGES, IMAGES.flip(3)])),
-        dict(labels=torch.zeros(64, dtype=torch.int64)),
+        dict(labels=1 - LABELS),
         dict(lr_d=1e-3),
         dict(r1=1.0),
         dict(ema=0.5),
@@ -424,14 +427,15 @@ def test_a_checkpoint_of_another_training_is_left_alone(tmp_path, monkeypatch, c
             with pytest.raises(KeyboardInterrupt, match=f"go on from step {at + 1}"):
                 train(networks(), checkpoint=tmp_path / "gan.partial", **settings)
 
-    run(3)
-    if "labels" in changed:  # networks that ignore them
-        changed = changed | dict(networks=lambda: tuple(map(Unlabelled, pair())))
-    run(1, **changed)
+    first = {}
+    if "labels" in changed:  # networks that are told them
+        first = dict(labels=LABELS, networks=lambda: tuple(map(Unlabelled, pair())))
+    run(3, **first)
+    run(1, **(first | changed))
     said = capsys.readouterr().out
     assert "belongs to other settings, data or weights" in said and "resuming" not in said
     assert len(list(tmp_path.iterdir())) == 2
-    run(5)
+    run(5, **first)
     assert "resuming GAN at step 4" in capsys.readouterr().out
 
 
@@ -575,6 +579,6 @@ def test_the_supplied_weights_fit_and_are_small(name, build):
     generator = build()
     facts = weights.load(name, generator)
     assert facts["command"].endswith(f"labkit weights {name}") and not generator.training
-    assert os.path.getsize(weights.folder() / facts["file"]) < 3e6
+    assert os.path.getsize(folders.weights() / facts["file"]) < 3e6
     codes = torch.randn(20, generator.latent_dim, generator=torch.Generator().manual_seed(0))
     assert draw(generator, codes).double().std() > 40  # untrained: grey

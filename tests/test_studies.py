@@ -334,7 +334,8 @@ def test_the_grids_vae_and_the_stages_gan_are_made(digits, saved, monkeypatch):
         monkeypatch.setattr(study, "load", lambda name: digits)
     few = replace(gan_stages.OURS, networks=tiny_gan)
     monkeypatch.setattr(gan_stages, "OURS", few)
-    monkeypatch.setattr(gan_stages.pretrained, "classifier_for", lambda images: Classifier().eval())
+    seen = Classifier(feature_dim=8).eval()
+    monkeypatch.setattr(gan_stages.pretrained, "classifier_for", lambda images: seen)
     assert latent_grid.make("mnist", epochs=1)["test_negative_elbo"] > 0
     assert "frechet" in gan_stages.make("mnist", epochs=0.2)
     assert saved["vae_mnist"][1]["command"] == "python -m labkit weights vae_mnist"

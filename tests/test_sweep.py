@@ -45,6 +45,15 @@ def calls():
     return CALLS
 
 
+@pytest.fixture
+def threads():
+    """Two threads, whatever the tests run with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
 def grid(*ks, **more):
     return [dict(k=k, **more) for k in ks]
 
@@ -80,8 +89,7 @@ def test_a_function_of_a_notebook_runs_in_processes_and_results_keep_their_order
     assert "three: 100%" in printed and printed.count("100%") == 1  # no bars of the runs
 
 
-def test_results_are_in_the_order_of_the_grid_and_equal_whatever_runs_them():
-    threads = torch.get_num_threads()
+def test_results_are_in_the_order_of_the_grid_and_equal_whatever_runs_them(threads):
     assert exported is sweep
     with ThreadPoolExecutor(3) as pool:
         for executor in (pool, InThisProcess()):
@@ -107,12 +115,11 @@ def test_the_store_takes_a_dataclass_or_a_dict(tmp_path):
         here([3], tmp_path)
 
 
-def test_a_sweep_runs_with_one_thread_and_without_the_bars_of_its_runs(capsys):
+def test_a_sweep_runs_with_one_thread_and_without_the_bars_of_its_runs(capsys, threads):
     def run(k):
         list(Loop(3, {}, desc="inner"))
         return torch.get_num_threads()
 
-    threads = torch.get_num_threads()
     assert here(grid(1), function=run) == [1] and torch.get_num_threads() == threads
     assert "inner" not in capsys.readouterr().out
 

@@ -12,7 +12,7 @@ from resuming import interrupt_in, same
 from torch import nn
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
-from labkit import weights
+from labkit import folders, weights
 from labkit.models import draw, encode
 from labkit.models import vae as V
 from labkit.models.autoencoder import Autoencoder, Inpainter
@@ -512,4 +512,4 @@ def test_the_supplied_weights_fit_and_are_small(name, build):
     model = build()
     facts = weights.load(name, model)
     assert facts["command"].endswith(f"labkit weights {name}") and not model.training
-    assert (weights.folder() / facts["file"]).stat().st_size < 3e6
+    assert (folders.weights() / facts["file"]).stat().st_size < 3e6
