@@ -12,7 +12,8 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from labkit.models import draw, encode
 from labkit.models.gan import Discriminator
-from labkit.models.vae import ConditionalVAE, GaussianVAE, kl_divergence, linear_vae
+from labkit.models.vae import ConditionalVAE, kl_divergence, linear_vae
+from labkit.studies.gan_vs_vae import GaussianVAE
 from labkit.studies.vaegan import GAME, VAEGAN, VAEGANSettings, train_vaegan
 from labkit.training import gan
 from labkit.training.second_stage import (

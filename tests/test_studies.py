@@ -23,9 +23,10 @@ from labkit.metrics.inpainting import psnr_hidden
 from labkit.models import Classifier, draw, encode
 from labkit.models.autoencoder import Autoencoder, Inpainter
 from labkit.models.gan import Discriminator
-from labkit.models.vae import GaussianVAE, conv_vae, linear_vae
+from labkit.models.vae import conv_vae, linear_vae
 from labkit.studies import cats, classifiers, conditional, gan_stages, gan_vs_vae, latent_grid
 from labkit.studies.common import every, seeded
+from labkit.studies.gan_vs_vae import GaussianVAE
 from labkit.studies.report_networks import ReportEGenerator
 from labkit.studies.vaegan import VAEGAN
 from labkit.training.gan import GANSettings

@@ -16,6 +16,7 @@ from labkit import folders, weights
 from labkit.models import draw, encode
 from labkit.models import vae as V
 from labkit.models.autoencoder import Autoencoder, Inpainter
+from labkit.studies.gan_vs_vae import GaussianVAE, gaussian_loss
 from labkit.training import vae as training
 from labkit.training.vae import (
     ReconstructionSettings,
@@ -138,15 +139,15 @@ def test_the_gaussian_loss_is_that_of_torch_and_least_where_sigma_is_the_error()
     mean, x = torch.rand(2, 5, *SHAPE, generator=seeded(0))
     sigma = torch.tensor(0.3)
     expected = -Normal(mean, sigma).log_prob(x).flatten(1).sum(1)
-    assert torch.allclose(V.gaussian_loss(mean, x, sigma.log()), expected, rtol=1e-5)
+    assert torch.allclose(gaussian_loss(mean, x, sigma.log()), expected, rtol=1e-5)
     best = (mean - x).square().mean().sqrt()
-    losses = [V.gaussian_loss(mean, x, (best * f).log()).mean() for f in (0.8, 1.0, 1.25)]
+    losses = [gaussian_loss(mean, x, (best * f).log()).mean() for f in (0.8, 1.0, 1.25)]
     assert losses[1] < losses[0] and losses[1] < losses[2]
 
 
 MODELS = {
     "linear": (partial(V.linear_vae, hidden=(32, 16)), SHAPE),
-    "Gaussian": (partial(V.linear_vae, hidden=(32, 16), family=V.GaussianVAE), SHAPE),
+    "Gaussian": (partial(V.linear_vae, hidden=(32, 16), family=GaussianVAE), SHAPE),
     "convolutional": (partial(V.conv_vae, base=4), SHAPE),
     "faces": (partial(V.face_vae, base=4), (3, 64, 64)),
 }
@@ -209,7 +210,7 @@ def test_the_bound_of_a_linear_gaussian_model_is_its_likelihood_at_the_true_post
     def negative_elbo(mu, log_var, n=40_000):
         many = [part.repeat_interleave(n, 0) for part in (mu, log_var, x)]
         mean = V.reparameterize(*many[:2], seeded(2)) @ w.T
-        errors = V.gaussian_loss(mean, many[2], torch.tensor(s).log())
+        errors = gaussian_loss(mean, many[2], torch.tensor(s).log())
         return errors.view(3, n).mean(1) + V.kl_divergence(mu, log_var)
 
     assert torch.allclose(negative_elbo(mu, log_var), -log_p, atol=0.05)

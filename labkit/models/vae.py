@@ -11,7 +11,6 @@ A conditional VAE gives both networks the label y (Sohn et al. 2015, eq. 4). The
 say which class it is and is left with the rest, the style.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -57,13 +56,6 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
-def gaussian_loss(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
-    """−log N(x; mean, σ²) in nats, (N,), with one σ for all pixels; a density, so it may be < 0."""
-    # −log p(x|z) = Σ_i (x_i − y_i)² / 2σ² + log σ + ½ log 2π
-    squares = 0.5 * ((x - mean) / log_sigma.exp()) ** 2
-    return (squares + log_sigma + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
-
-
 def pixel_entropy(x: Tensor) -> Tensor:
     """The least that `reconstruction_loss` can be for x in [0, 1], in nats, (N,)."""
     return torch.special.entr(x).add(torch.special.entr(1 - x)).flatten(1).sum(1)
@@ -94,20 +86,6 @@ class VAE(nn.Module):
     def reconstruction(self, z: Tensor, x: Tensor) -> Tensor:
         """−log p_θ(x|z) in nats, (N,)."""
         return reconstruction_loss(self.decoder(z).float(), x)
-
-
-class GaussianVAE(VAE):
-    """A VAE with p_θ(x|z) = N(decode(z), σ²), one learned σ for all pixels (Rybkin et al. 2021).
-
-    The smaller σ, the more an error of a pixel costs, and the longer a code is worth its KL.
-    """
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int):
-        super().__init__(encoder, decoder, latent_dim)
-        self.log_sigma = nn.Parameter(torch.tensor(-1.0))
-
-    def reconstruction(self, z: Tensor, x: Tensor) -> Tensor:
-        return gaussian_loss(self.decode(z), x, self.log_sigma)
 
 
 class ConditionalVAE(nn.Module):

@@ -1,5 +1,6 @@
 """Study 04: GANs, VAEs and hybrids of both under one metric."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from labkit.data.images import DataKey
 from labkit.models.gan import Discriminator, Generator
 from labkit.models.images import encode
-from labkit.models.vae import VAE, GaussianVAE, linear_vae
+from labkit.models.vae import VAE, linear_vae
 from labkit.studies import gan_stages
 from labkit.studies.common import seeded, timed, with_weights
 from labkit.studies.vaegan import VAEGAN, VAEGANSettings, train_vaegan
@@ -60,6 +61,27 @@ class VAEGANFamily:
     def train(self, run: "Run", networks: tuple, parts: tuple[Tensor, Tensor]) -> TrainedGAN:
         settings = replace(self.settings, game=_for(run, self.settings.game))
         return train_vaegan(*networks, parts[0], settings, run.checkpoint)
+
+
+def gaussian_loss(mean: Tensor, x: Tensor, log_sigma: Tensor) -> Tensor:
+    """−log N(x; mean, σ²) in nats, (N,), with one σ for all pixels; a density, so it may be < 0."""
+    # −log p(x|z) = Σ_i (x_i − y_i)² / 2σ² + log σ + ½ log 2π
+    squares = 0.5 * ((x - mean) / log_sigma.exp()) ** 2
+    return (squares + log_sigma + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+
+
+class GaussianVAE(VAE):
+    """A VAE with p_θ(x|z) = N(decode(z), σ²), one learned σ for all pixels (Rybkin et al. 2021).
+
+    The smaller σ, the more an error of a pixel costs, and the longer a code is worth its KL.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int):
+        super().__init__(encoder, decoder, latent_dim)
+        self.log_sigma = nn.Parameter(torch.tensor(-1.0))
+
+    def reconstruction(self, z: Tensor, x: Tensor) -> Tensor:
+        return gaussian_loss(self.decode(z), x, self.log_sigma)
 
 
 def shallow_vae(latent_dim: int) -> VAE:

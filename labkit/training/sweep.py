@@ -62,31 +62,28 @@ def sweep(
     files = [_file(store, function, setting, version) for setting in grid] if store else []
     done = {k: load_checkpoint(file) for k, file in enumerate(files) if file.exists()}
     if done:
-        print(
-            f"{Path(store).name}: {len(done)} of {len(grid)} runs are on disk with these settings"
-        )
-    todo = [k for k in range(len(grid)) if k not in done]
-    bar = tqdm(total=len(grid), initial=len(done), desc=desc, file=sys.stdout, ncols=100)
+        print(f"{Path(store).name}: {len(done)} of {len(grid)} runs are on disk")
+    todo = {k: setting for k, setting in enumerate(grid) if k not in done}
+    with tqdm(total=len(grid), initial=len(done), desc=desc, file=sys.stdout, ncols=100) as bar:
 
-    def keep(k: int, result: Any) -> None:
-        done[k] = result
-        bar.update()
-        if files:
-            _write(files[k], result)
+        def keep(k: int, result: Any) -> None:
+            done[k] = result
+            bar.update()
+            if files:
+                _write(files[k], result)
 
-    with bar:
         if todo:
-            _run(function, [grid[k] for k in todo], executor, lambda i, r: keep(todo[i], r))
+            _run(function, todo, executor, keep)
     return [done[k] for k in range(len(grid))]
 
 
-def _run(function: Callable, grid: list, executor: Executor | None, keep: Callable) -> None:
+def _run(function: Callable, todo: dict, executor: Executor | None, keep: Callable) -> None:
     own = executor is None
-    pool = _processes(min(os.cpu_count() or 1, len(grid))) if own else executor
+    pool = _processes(min(os.cpu_count() or 1, len(todo))) if own else executor
     pending: dict[Future, int] = {}
     try:
-        for i, setting in enumerate(grid):
-            pending[pool.submit(_single_thread, function, setting)] = i
+        for k, setting in todo.items():
+            pending[pool.submit(_single_thread, function, setting)] = k
             for future in [future for future in pending if future.done()]:
                 keep(pending.pop(future), future.result())
         for future in as_completed(list(pending)):
