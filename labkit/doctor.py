@@ -1,7 +1,6 @@
 """`python -m labkit doctor`: one line for each item, ok or the one remedy.
 
-Imports nothing but Python's own library until an item needs more, so that it also works where a
-dependency is missing.
+Imports only Python's own library at first, so that it works where a dependency is missing.
 """
 
 import importlib
@@ -17,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from labkit import folders
+from labkit.console import close_stdout, one_line
 from labkit.files import online
 from labkit.profile import has_bf16
 
@@ -29,22 +29,21 @@ INSTALL = "pip install -r requirements.txt"
 
 @dataclass
 class Item:
-    """One line of the report: what was found, and what to do if something must be mended."""
+    """One line of the report: what was found, and the remedy if something must be mended."""
 
     name: str
     found: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        if self.remedy:
-            return f"mend {self.name}: {self.found}: {self.remedy}"
-        return f"ok   {self.name}: {self.found}"
+        line = f"{self.name}: {self.found}"
+        return f"mend {line}: {self.remedy}" if self.remedy else f"ok   {line}"
 
 
 def requirements(lines: list[str]) -> dict[str, tuple[str, str]]:
     """Package → (operator, version) of lines such as `torch==2.14.1`; other lines are left out."""
-    matches = (re.match(r"([A-Za-z0-9_.-]+)\s*(==|>=)\s*([0-9][\w.]*)", line) for line in lines)
-    return {match[1]: (match[2], match[3]) for match in matches if match}
+    form = re.compile(r"([A-Za-z0-9_.-]+)\s*(==|>=)\s*([0-9][\w.]*)")
+    return {match[1]: (match[2], match[3]) for match in map(form.match, lines) if match}
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -54,16 +53,14 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def check_python() -> Item:
     found = f"{sys.version.split()[0]} at {sys.executable} (tested: {TESTED_PYTHON})"
-    old = sys.version_info[:2] < OLDEST_PYTHON
-    return Item("python", found, "make the virtual environment with Python 3.11" if old else "")
+    remedy = f"make the virtual environment with Python {TESTED_PYTHON}"
+    return Item("python", found, remedy if sys.version_info[:2] < OLDEST_PYTHON else "")
 
 
 def check_labkit() -> Item:
-    try:
+    with suppress(metadata.PackageNotFoundError):
         return Item("labkit", f"{metadata.version('labkit')}, notebooks can import it")
-    except metadata.PackageNotFoundError:
-        found = "not installed, notebooks cannot import it"
-        return Item("labkit", found, "pip install --no-deps -e .")
+    return Item("labkit", "notebooks cannot import it", "pip install --no-deps -e .")
 
 
 def check_packages(root: Path) -> Iterator[Item]:
@@ -75,10 +72,7 @@ def check_packages(root: Path) -> Iterator[Item]:
     for name in {**tested, **bounds}:
         pin, oldest = tested.get(name, ("", None))[1], bounds.get(name, ("", None))[1]
         wanted = f"--force-reinstall {name}=={pin}" if pin else f'"{name}>={oldest}"'
-        item = check_package(name, pin, oldest, f"pip install {wanted}")
-        if pin and item.found == "not installed":
-            item.remedy = INSTALL
-        yield item
+        yield check_package(name, pin, oldest, f"pip install {wanted}")
 
 
 def check_package(name: str, tested: str | None, oldest: str | None, install: str) -> Item:
@@ -88,13 +82,12 @@ def check_package(name: str, tested: str | None, oldest: str | None, install: st
         module = importlib.import_module(module_name)
     except Exception as error:  # built for another torch, it fails with RuntimeError and others
         if isinstance(error, ModuleNotFoundError) and error.name == module_name:
-            return Item(name, "not installed", install)
-        reason = (str(error).splitlines() or [""])[0][:120]
-        return Item(name, f"does not import ({type(error).__name__}: {reason})", install)
-    try:
+            return Item(name, "not installed", INSTALL if tested else install)
+        reason = f"{type(error).__name__}: {one_line(error, 120)}"
+        return Item(name, f"does not import ({reason})", install)
+    version = str(getattr(module, "__version__", "0"))
+    with suppress(metadata.PackageNotFoundError):
         version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        version = str(getattr(module, "__version__", "0"))
     if oldest and numbers(version) < numbers(oldest):
         return Item(name, f"{version} is older than {oldest}", install)
     same = tested is None or numbers(version) == numbers(tested)
@@ -156,24 +149,20 @@ def check_data(reachable: bool) -> Iterator[Item]:
         return
     for name, known in images.SETS.items():
         said = io.StringIO()
+        will = "downloads it" if reachable and known.folder else "draws a built-in stand-in"
+        item = Item(name, f"not in {' or '.join(places)}; the first load {will}")
         try:
-            place = images.find(name)
             with redirect_stdout(said):
-                found = images.load(name, download=False) if place else None
+                if (place := images.find(name)) and images.load(name, download=False):
+                    item.found = f"{place[1]}: {' '.join(said.getvalue().split())}"
         except (OSError, ValueError) as error:
-            yield Item(name, "cannot be loaded", str(error))
-            continue
-        if found:
-            lines = " ".join(line.strip() for line in said.getvalue().splitlines())
-            yield Item(name, f"{place[1]}: {lines}")
-        else:
-            will = "downloads it" if reachable and known.folder else "draws a built-in stand-in"
-            yield Item(name, f"not in {' or '.join(places)}; the first load {will}")
+            item = Item(name, "cannot be loaded", str(error))
+        yield item
 
 
-def check_all(root: Path | None = None) -> Iterator[Item]:
+def check_all() -> Iterator[Item]:
     """Every item, each as soon as it is known."""
-    root = root or folders.repository()
+    root = folders.repository()
     yield from (check_python(), check_labkit())
     yield from check_packages(root)
     yield from (check_kernel(), check_device(), check_disk(root))
@@ -185,13 +174,15 @@ def check_all(root: Path | None = None) -> Iterator[Item]:
 
 def main() -> int:
     """Prints the report. Returns 0 when nothing must be mended, else 1."""
-    broken, encoding = 0, getattr(sys.stdout, "encoding", None) or "utf-8"
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path that can be told from others
+    broken = 0
     try:
         for item in check_all():
-            print(str(item).encode(encoding, "backslashreplace").decode(encoding), flush=True)
+            print(item, flush=True)
             broken += bool(item.remedy)
-        print(f"\n{broken} to mend" if broken else "\nnothing to mend", flush=True)
-    except BrokenPipeError:  # e.g. `doctor | head`: Python would flush once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"\n{broken or 'nothing'} to mend", flush=True)
+    except BrokenPipeError:  # e.g. `doctor | head`
+        close_stdout()
         return 1
     return int(broken > 0)

@@ -33,14 +33,11 @@ class Claim:
     holds: bool | str | None
 
     @property
-    def verdict(self) -> str:
-        return self.holds if isinstance(self.holds, str) else VERDICTS[self.holds]
-
-    @property
     def row(self) -> dict[str, str]:
         """The claim as the record holds it."""
-        texts = {name: getattr(self, name) for name in ("claim", "reported", "reproduced")}
-        return texts | {"verdict": self.verdict}
+        row = dict(vars(self))
+        holds = row.pop("holds")
+        return row | {"verdict": holds if isinstance(holds, str) else VERDICTS[holds]}
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,8 @@ class Record:
 
     @property
     def caption(self) -> str:
-        c = self.content
-        return (
-            f"Reported vs reproduced. Profile {c['profile']}, data {c['data']},"
-            f" seed {c['seed']}, {c['device']}, {c['seconds']:.0f} s."
-        )
+        form = "Profile {profile}, data {data}, seed {seed}, {device}, {seconds:.0f} s."
+        return f"Reported vs reproduced. {form.format(**self.content)}"
 
     def _repr_html_(self) -> str:
         pages = jinja2.Environment(loader=jinja2.PackageLoader("labkit"), autoescape=True)
@@ -87,10 +81,8 @@ def record(
     metrics: name → number or short text, the same in every run with this profile, machine and seed
     (so no timings); data: the ImageSet that was used, a list of them, or a text where there are no
     images; seed: the run's first seed; device: the torch device that was used, by default that of
-    the profile. Seconds count from the import of this module.
-
-    Raises ValueError for a metric that is not finite or not plain and for other data, OSError (with
-    the metrics in its message) if the file cannot be written.
+    the profile. Seconds count from the import of this module. Raises ValueError for a metric that
+    is not finite or not plain and for other data, OSError if the file cannot be written.
     """
     import torch
 
@@ -99,7 +91,7 @@ def record(
     plain = {name: _plain(name, value) for name, value in metrics.items()}
     text, contents = _provenance(data)
     used = torch.device(device or profile_device())
-    named, cores = used.type == "cuda", os.cpu_count()
+    gpu = used.type == "cuda"
     content = {
         "notebook": notebook,
         "profile": profile(),
@@ -111,7 +103,9 @@ def record(
         ),
         "seconds": round(time.perf_counter() - _started, 1),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(used) if named else f"{used.type} ({cores} cores)",
+        "device": torch.cuda.get_device_name(used)
+        if gpu
+        else f"{used.type} ({os.cpu_count()} cores)",
         "metrics": plain,
         "claims": [claim.row for claim in claims],
     }
@@ -121,10 +115,8 @@ def record(
             lines = json.dumps(content, indent=1, ensure_ascii=False)
             temporary.write_text(f"{lines}\n", encoding="utf-8")
     except OSError as error:
-        raise OSError(
-            f"{error}, e.g. with LABKIT_RESULTS."
-            f" Nothing is lost: the metrics are {json.dumps(plain)}"
-        ) from error
+        kept = f"Nothing is lost: the metrics are {json.dumps(plain)}"
+        raise OSError(f"{error}, e.g. with LABKIT_RESULTS. {kept}") from error
     return Record(content, path)
 
 
@@ -150,18 +142,14 @@ def _provenance(data: Any) -> tuple[str, list[str]]:
         return data, []
     sets = list(data) if isinstance(data, list | tuple) else [data]
     if not sets or not all(hasattr(images, "provenance") for images in sets):
-        raise ValueError(
-            f"data is {data!r:.60}; pass the ImageSet that was used, a list of them, or a text"
-        )
+        remedy = "pass the ImageSet that was used, a list of them, or a text"
+        raise ValueError(f"data is {data!r:.60}; {remedy}")
     return ", ".join(images.provenance for images in sets), [images.key.content for images in sets]
 
 
 def _plain(name: str, value: Any) -> float | int | str:
     if hasattr(value, "item"):  # torch and NumPy scalars
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"metric {name!r} is {value}; record a finite number, or leave it out")
-    if not isinstance(value, int | float | str):
-        kind = type(value).__name__
-        raise ValueError(f"metric {name!r} is a {kind}; record a number or a short text")
-    return value
+    if isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"metric {name!r} is {value!r:.60}; record a finite number or a short text")
