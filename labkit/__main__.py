@@ -27,10 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m labkit", description="The course kit.", **form)
     commands = top.add_subparsers(dest="command", metavar="command")
     run = commands.add_parser("run", help="execute the notebooks", **form)
-    run.description = (
-        "Execute the notebooks; leaves .ipynb, .html and .json of each and summary.html."
-        " Exit status 0 when all passed."
-    )
+    run.description = "Leaves .ipynb, .html and .json of each notebook and summary.html."
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
     profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
     run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
@@ -82,7 +79,9 @@ def complain(message: str, status: int = 2) -> int:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Runs what was asked for and returns its exit status."""
+    if not arguments.command:
+        parser().print_help()
+        return 0
     if arguments.command == "weights":
         return make_weights(arguments.name, arguments.replace)
     if arguments.command == "doctor":
@@ -106,11 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; whatever stops it is told on one line."""
     open_streams()
     try:
-        arguments = parser().parse_args(argv)
-        if not arguments.command:
-            parser().print_help()
-            return 0
-        return command(arguments)
+        return command(parser().parse_args(argv))
     except KeyboardInterrupt:
         return complain("stopped by Ctrl-C", 130)
     except BrokenPipeError:  # the reader of what is printed, such as `head`, has gone

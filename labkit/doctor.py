@@ -51,24 +51,15 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
-def check_python() -> Item:
-    found = f"{sys.version.split()[0]} at {sys.executable} (tested: {TESTED_PYTHON})"
-    remedy = f"make the virtual environment with Python {TESTED_PYTHON}"
-    return Item("python", found, remedy if sys.version_info[:2] < OLDEST_PYTHON else "")
-
-
-def check_labkit() -> Item:
-    with suppress(metadata.PackageNotFoundError):
-        return Item("labkit", f"{metadata.version('labkit')}, notebooks can import it")
-    return Item("labkit", "notebooks cannot import it", "pip install --no-deps -e .")
-
-
 def check_packages(root: Path) -> Iterator[Item]:
-    """An item for each pin of `root`/requirements.txt and each lower bound of labkit's metadata."""
+    """labkit itself, each pin of `root`/requirements.txt and each lower bound of labkit."""
     pins, bounds = root / "requirements.txt", {}
     tested = requirements(pins.read_text(encoding="utf-8").splitlines()) if pins.exists() else {}
-    with suppress(metadata.PackageNotFoundError):
+    try:
         bounds = requirements(metadata.requires("labkit") or [])
+        yield Item("labkit", f"{metadata.version('labkit')}, notebooks can import it")
+    except metadata.PackageNotFoundError:
+        yield Item("labkit", "notebooks cannot import it", "pip install --no-deps -e .")
     for name in {**tested, **bounds}:
         pin, oldest = tested.get(name, ("", None))[1], bounds.get(name, ("", None))[1]
         wanted = f"--force-reinstall {name}=={pin}" if pin else f'"{name}>={oldest}"'
@@ -117,22 +108,16 @@ def check_device() -> Item:
         return Item("device", "unknown without torch", INSTALL)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    found = f"{cores} CPU cores, {'bf16' if has_bf16(kind) else 'no bf16 instructions'}"
+    item = Item("device", f"{cores} CPU cores, {'' if has_bf16(kind) else 'no '}bf16 instructions")
     if kind == "cuda":
         card = torch.cuda.get_device_properties(0)
-        found = f"CUDA, {card.name}, {card.total_memory / 2**30:.0f} GB, {found}"
+        item.found += f", CUDA, {card.name}, {card.total_memory / 2**30:.0f} GB"
     elif torch.backends.mps.is_available():
-        found = f"MPS (Apple GPU), {found}"
+        item.found += ", MPS (Apple GPU)"
     elif shutil.which("nvidia-smi"):
-        remedy = "update the NVIDIA driver, or install a torch with CUDA from https://pytorch.org"
-        return Item("device", f"{found}; this torch cannot use the NVIDIA driver", remedy)
-    return Item("device", found)
-
-
-def check_disk(root: Path) -> Item:
-    free = shutil.disk_usage(root).free / 1e9
-    remedy = f"free some space, a full run needs {NEEDED_DISK:.0f} GB" if free < NEEDED_DISK else ""
-    return Item("disk", f"{free:.1f} GB free in {root}", remedy)
+        item.found += "; this torch cannot use the NVIDIA driver"
+        item.remedy = "update the driver, or install a torch with CUDA from https://pytorch.org"
+    return item
 
 
 def check_data(reachable: bool) -> Iterator[Item]:
@@ -162,10 +147,15 @@ def check_data(reachable: bool) -> Iterator[Item]:
 
 def check_all() -> Iterator[Item]:
     """Every item, each as soon as it is known."""
+    found = f"{sys.version.split()[0]} at {sys.executable} (tested: {TESTED_PYTHON})"
+    remedy = f"make the virtual environment with Python {TESTED_PYTHON}"
+    yield Item("python", found, remedy if sys.version_info[:2] < OLDEST_PYTHON else "")
     root = folders.repository()
-    yield from (check_python(), check_labkit())
     yield from check_packages(root)
-    yield from (check_kernel(), check_device(), check_disk(root))
+    yield from (check_kernel(), check_device())
+    free = shutil.disk_usage(root).free / 1e9
+    remedy = f"free some space, a full run needs {NEEDED_DISK:.0f} GB"
+    yield Item("disk", f"{free:.1f} GB free in {root}", remedy if free < NEEDED_DISK else "")
     reachable = online(MIRROR)
     offline = "offline: what is not on this disk comes as built-in stand-ins"
     yield Item("network", "the data mirror answers" if reachable else offline)

@@ -35,9 +35,8 @@ class Claim:
     @property
     def row(self) -> dict[str, str]:
         """The claim as the record holds it."""
-        row = dict(vars(self))
-        holds = row.pop("holds")
-        return row | {"verdict": holds if isinstance(holds, str) else VERDICTS[holds]}
+        verdict = self.holds if isinstance(self.holds, str) else VERDICTS[self.holds]
+        return {k: v for k, v in vars(self).items() if k != "holds"} | {"verdict": verdict}
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,7 @@ def folder() -> Path:
 
 
 def record(
-    notebook: str,
-    metrics: dict[str, float | int | str],
-    data: Any,
-    seed: int,
-    claims: Sequence[Claim] = (),
-    device: Any = None,
+    notebook: str, metrics: dict, data: Any, seed: int, claims: Sequence[Claim] = (), device=None
 ) -> Record:
     """Write what `notebook` measured to <folder()>/<notebook>.json and return it as a table.
 
@@ -91,29 +85,24 @@ def record(
     plain = {name: _plain(name, value) for name, value in metrics.items()}
     text, contents = _provenance(data)
     used = torch.device(device or profile_device())
-    gpu = used.type == "cuda"
+    cpu = f"{used.type} ({os.cpu_count()} cores)"
+    run = {"notebook": notebook, "profile": profile(), "seed": seed}
     content = {
-        "notebook": notebook,
-        "profile": profile(),
+        **run,
         "data": text,
         "data_content": contents,
-        "seed": seed,
-        "fingerprint": fingerprint(
-            data=contents or text, profile=profile(), seed=seed, notebook=notebook
-        ),
+        "fingerprint": fingerprint(data=contents or text, **run),
         "seconds": round(time.perf_counter() - _started, 1),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(used)
-        if gpu
-        else f"{used.type} ({os.cpu_count()} cores)",
+        "device": torch.cuda.get_device_name(used) if used.type == "cuda" else cpu,
         "metrics": plain,
         "claims": [claim.row for claim in claims],
     }
     path = folder() / f"{notebook}.json"
     try:
         with replacing(path) as temporary:
-            lines = json.dumps(content, indent=1, ensure_ascii=False)
-            temporary.write_text(f"{lines}\n", encoding="utf-8")
+            lines = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            temporary.write_text(lines, encoding="utf-8")
     except OSError as error:
         kept = f"Nothing is lost: the metrics are {json.dumps(plain)}"
         raise OSError(f"{error}, e.g. with LABKIT_RESULTS. {kept}") from error
