@@ -1,7 +1,9 @@
 """The command line, `python -m labkit`. What is heavy is imported where it is used."""
 
 import argparse
+import importlib
 import math
+import pkgutil
 import sys
 import time
 from collections.abc import Callable
@@ -25,10 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m labkit", description="The course kit.", **form)
     commands = top.add_subparsers(dest="command", metavar="command")
     run = commands.add_parser("run", help="execute the notebooks", **form)
-    run.description = (
-        "Execute the notebooks; leaves .ipynb, .html and .json of each and summary.html."
-        " Exit status 0 when all passed."
-    )
+    run.description = "Leaves .ipynb, .html and .json of each notebook and summary.html."
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
     profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
     run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
@@ -39,16 +38,12 @@ def parser() -> argparse.ArgumentParser:
     made = commands.add_parser("weights", help="train supplied weights anew")
     made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
     made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
-    doctor = commands.add_parser("doctor", help="check this machine")
-    doctor.description = "One line per item: ok, or the one remedy."
+    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
     return top
 
 
 def weight_makers() -> dict[str, Callable[[], dict]]:
     """Makers of the supplied weights by name: the WEIGHTS of all modules in labkit.studies."""
-    import importlib
-    import pkgutil
-
     from labkit import studies
 
     makers = {}
@@ -72,20 +67,21 @@ def make_weights(name: str | None, replace: bool) -> int:
     try:
         measured = makers[name]()
     except (OSError, ValueError) as error:
-        complain(one_line(error, 1000))
-        return 1
+        return complain(one_line(error, 1000), 1)
     facts = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in measured.items()]
     print(f"{name}: {', '.join(facts)}, in {time.monotonic() - start:.0f} s")
     return 0
 
 
-def complain(message: str) -> int:
+def complain(message: str, status: int = 2) -> int:
     print(f"labkit: {message}", file=sys.stderr)
-    return 2
+    return status
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Runs what was asked for and returns its exit status."""
+    if not arguments.command:
+        parser().print_help()
+        return 0
     if arguments.command == "weights":
         return make_weights(arguments.name, arguments.replace)
     if arguments.command == "doctor":
@@ -109,21 +105,14 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; whatever stops it is told on one line."""
     open_streams()
     try:
-        arguments = parser().parse_args(argv)
-        if not arguments.command:
-            parser().print_help()
-            return 0
-        return command(arguments)
+        return command(parser().parse_args(argv))
     except KeyboardInterrupt:
-        print("labkit: stopped by Ctrl-C", file=sys.stderr)
-        return 130
+        return complain("stopped by Ctrl-C", 130)
     except BrokenPipeError:  # the reader of what is printed, such as `head`, has gone
         return 141
     except Exception as error:
-        return complain(
-            f"{type(error).__name__}: {one_line(error)}:"
-            " `pip install -r requirements.txt`, then `python -m labkit doctor`"
-        )
+        remedy = "`pip install -r requirements.txt`, then `python -m labkit doctor`"
+        return complain(f"{type(error).__name__}: {one_line(error)}: {remedy}")
     finally:
         close_stdout()
 

@@ -94,7 +94,8 @@ class Progress:
         """
         spent = self.now() - self.cell_began
         bar = max(self.bar_ends - self.now(), 0.0) if self.bar_ends else None
-        times, pace = self.known or self.seconds, self.pace if self.known else [1.0] * ENOUGH
+        times = self.known or self.seconds
+        pace = self.pace if self.known else [1.0] * ENOUGH
         if not times:
             return bar
         whole = bar is not None and self.first_bar  # a second bar covers only a part of the cell
@@ -116,8 +117,8 @@ class Progress:
         if not self.cells or (not live and now - self.drawn < PLAIN_EVERY):
             return
         self.drawn, left = now, self.forecast()
-        line = f"{self.stem}  cell {self.current + 1}/{len(self.cells)}"
-        line += f"  {clock(now - self.began)} elapsed"
+        place = f"{self.stem}  cell {self.current + 1}/{len(self.cells)}"
+        line = f"{place}  {clock(now - self.began)} elapsed"
         line += "" if left is None else f"  about {clock(left)} left"
         width = shutil.get_terminal_size().columns - 1
         say(f"\r\x1b[K{line[:width]}" if live else line, self.stream, end="" if live else "\n")

@@ -1,7 +1,6 @@
 """`python -m labkit doctor`: one line for each item, ok or the one remedy.
 
-Imports nothing but Python's own library until an item needs more, so that it also works where a
-dependency is missing.
+Imports only Python's own library at first, so that it works where a dependency is missing.
 """
 
 import importlib
@@ -17,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from labkit import folders
+from labkit.console import close_stdout, one_line
 from labkit.files import online
 from labkit.profile import has_bf16
 
@@ -29,22 +29,21 @@ INSTALL = "pip install -r requirements.txt"
 
 @dataclass
 class Item:
-    """One line of the report: what was found, and what to do if something must be mended."""
+    """One line of the report: what was found, and the remedy if something must be mended."""
 
     name: str
     found: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        if self.remedy:
-            return f"mend {self.name}: {self.found}: {self.remedy}"
-        return f"ok   {self.name}: {self.found}"
+        line = f"{self.name}: {self.found}"
+        return f"mend {line}: {self.remedy}" if self.remedy else f"ok   {line}"
 
 
 def requirements(lines: list[str]) -> dict[str, tuple[str, str]]:
     """Package → (operator, version) of lines such as `torch==2.14.1`; other lines are left out."""
-    matches = (re.match(r"([A-Za-z0-9_.-]+)\s*(==|>=)\s*([0-9][\w.]*)", line) for line in lines)
-    return {match[1]: (match[2], match[3]) for match in matches if match}
+    form = re.compile(r"([A-Za-z0-9_.-]+)\s*(==|>=)\s*([0-9][\w.]*)")
+    return {match[1]: (match[2], match[3]) for match in map(form.match, lines) if match}
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -52,33 +51,19 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
-def check_python() -> Item:
-    found = f"{sys.version.split()[0]} at {sys.executable} (tested: {TESTED_PYTHON})"
-    old = sys.version_info[:2] < OLDEST_PYTHON
-    return Item("python", found, "make the virtual environment with Python 3.11" if old else "")
-
-
-def check_labkit() -> Item:
-    try:
-        return Item("labkit", f"{metadata.version('labkit')}, notebooks can import it")
-    except metadata.PackageNotFoundError:
-        found = "not installed, notebooks cannot import it"
-        return Item("labkit", found, "pip install --no-deps -e .")
-
-
 def check_packages(root: Path) -> Iterator[Item]:
-    """An item for each pin of `root`/requirements.txt and each lower bound of labkit's metadata."""
+    """labkit itself, each pin of `root`/requirements.txt and each lower bound of labkit."""
     pins, bounds = root / "requirements.txt", {}
     tested = requirements(pins.read_text(encoding="utf-8").splitlines()) if pins.exists() else {}
-    with suppress(metadata.PackageNotFoundError):
+    try:
         bounds = requirements(metadata.requires("labkit") or [])
+        yield Item("labkit", f"{metadata.version('labkit')}, notebooks can import it")
+    except metadata.PackageNotFoundError:
+        yield Item("labkit", "notebooks cannot import it", "pip install --no-deps -e .")
     for name in {**tested, **bounds}:
         pin, oldest = tested.get(name, ("", None))[1], bounds.get(name, ("", None))[1]
         wanted = f"--force-reinstall {name}=={pin}" if pin else f'"{name}>={oldest}"'
-        item = check_package(name, pin, oldest, f"pip install {wanted}")
-        if pin and item.found == "not installed":
-            item.remedy = INSTALL
-        yield item
+        yield check_package(name, pin, oldest, f"pip install {wanted}")
 
 
 def check_package(name: str, tested: str | None, oldest: str | None, install: str) -> Item:
@@ -88,13 +73,12 @@ def check_package(name: str, tested: str | None, oldest: str | None, install: st
         module = importlib.import_module(module_name)
     except Exception as error:  # built for another torch, it fails with RuntimeError and others
         if isinstance(error, ModuleNotFoundError) and error.name == module_name:
-            return Item(name, "not installed", install)
-        reason = (str(error).splitlines() or [""])[0][:120]
-        return Item(name, f"does not import ({type(error).__name__}: {reason})", install)
-    try:
+            return Item(name, "not installed", INSTALL if tested else install)
+        reason = f"{type(error).__name__}: {one_line(error, 120)}"
+        return Item(name, f"does not import ({reason})", install)
+    version = str(getattr(module, "__version__", "0"))
+    with suppress(metadata.PackageNotFoundError):
         version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        version = str(getattr(module, "__version__", "0"))
     if oldest and numbers(version) < numbers(oldest):
         return Item(name, f"{version} is older than {oldest}", install)
     same = tested is None or numbers(version) == numbers(tested)
@@ -124,22 +108,16 @@ def check_device() -> Item:
         return Item("device", "unknown without torch", INSTALL)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    found = f"{cores} CPU cores, {'bf16' if has_bf16(kind) else 'no bf16 instructions'}"
+    item = Item("device", f"{cores} CPU cores, {'' if has_bf16(kind) else 'no '}bf16 instructions")
     if kind == "cuda":
         card = torch.cuda.get_device_properties(0)
-        found = f"CUDA, {card.name}, {card.total_memory / 2**30:.0f} GB, {found}"
+        item.found += f", CUDA, {card.name}, {card.total_memory / 2**30:.0f} GB"
     elif torch.backends.mps.is_available():
-        found = f"MPS (Apple GPU), {found}"
+        item.found += ", MPS (Apple GPU)"
     elif shutil.which("nvidia-smi"):
-        remedy = "update the NVIDIA driver, or install a torch with CUDA from https://pytorch.org"
-        return Item("device", f"{found}; this torch cannot use the NVIDIA driver", remedy)
-    return Item("device", found)
-
-
-def check_disk(root: Path) -> Item:
-    free = shutil.disk_usage(root).free / 1e9
-    remedy = f"free some space, a full run needs {NEEDED_DISK:.0f} GB" if free < NEEDED_DISK else ""
-    return Item("disk", f"{free:.1f} GB free in {root}", remedy)
+        item.found += "; this torch cannot use the NVIDIA driver"
+        item.remedy = "update the driver, or install a torch with CUDA from https://pytorch.org"
+    return item
 
 
 def check_data(reachable: bool) -> Iterator[Item]:
@@ -156,27 +134,28 @@ def check_data(reachable: bool) -> Iterator[Item]:
         return
     for name, known in images.SETS.items():
         said = io.StringIO()
+        will = "downloads it" if reachable and known.folder else "draws a built-in stand-in"
+        item = Item(name, f"not in {' or '.join(places)}; the first load {will}")
         try:
-            place = images.find(name)
             with redirect_stdout(said):
-                found = images.load(name, download=False) if place else None
+                if (place := images.find(name)) and images.load(name, download=False):
+                    item.found = f"{place[1]}: {' '.join(said.getvalue().split())}"
         except (OSError, ValueError) as error:
-            yield Item(name, "cannot be loaded", str(error))
-            continue
-        if found:
-            lines = " ".join(line.strip() for line in said.getvalue().splitlines())
-            yield Item(name, f"{place[1]}: {lines}")
-        else:
-            will = "downloads it" if reachable and known.folder else "draws a built-in stand-in"
-            yield Item(name, f"not in {' or '.join(places)}; the first load {will}")
+            item = Item(name, "cannot be loaded", str(error))
+        yield item
 
 
-def check_all(root: Path | None = None) -> Iterator[Item]:
+def check_all() -> Iterator[Item]:
     """Every item, each as soon as it is known."""
-    root = root or folders.repository()
-    yield from (check_python(), check_labkit())
+    found = f"{sys.version.split()[0]} at {sys.executable} (tested: {TESTED_PYTHON})"
+    remedy = f"make the virtual environment with Python {TESTED_PYTHON}"
+    yield Item("python", found, remedy if sys.version_info[:2] < OLDEST_PYTHON else "")
+    root = folders.repository()
     yield from check_packages(root)
-    yield from (check_kernel(), check_device(), check_disk(root))
+    yield from (check_kernel(), check_device())
+    free = shutil.disk_usage(root).free / 1e9
+    remedy = f"free some space, a full run needs {NEEDED_DISK:.0f} GB"
+    yield Item("disk", f"{free:.1f} GB free in {root}", remedy if free < NEEDED_DISK else "")
     reachable = online(MIRROR)
     offline = "offline: what is not on this disk comes as built-in stand-ins"
     yield Item("network", "the data mirror answers" if reachable else offline)
@@ -185,13 +164,15 @@ def check_all(root: Path | None = None) -> Iterator[Item]:
 
 def main() -> int:
     """Prints the report. Returns 0 when nothing must be mended, else 1."""
-    broken, encoding = 0, getattr(sys.stdout, "encoding", None) or "utf-8"
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path that can be told from others
+    broken = 0
     try:
         for item in check_all():
-            print(str(item).encode(encoding, "backslashreplace").decode(encoding), flush=True)
+            print(item, flush=True)
             broken += bool(item.remedy)
-        print(f"\n{broken} to mend" if broken else "\nnothing to mend", flush=True)
-    except BrokenPipeError:  # e.g. `doctor | head`: Python would flush once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"\n{broken or 'nothing'} to mend", flush=True)
+    except BrokenPipeError:  # e.g. `doctor | head`
+        close_stdout()
         return 1
     return int(broken > 0)

@@ -21,7 +21,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from labkit.console import Progress, one_line
 
 GRACE = 5.0  # seconds a cell has after an interrupt to save its work
-SIGNALS = [getattr(signal, s) for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
+SIGNALS = [s for s in signal.Signals if s.name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 
 class Stop:
@@ -70,7 +70,7 @@ class Execution(NotebookClient):
         super().__init__(
             notebook, km=self.kernel, timeout=None, coalesce_streams=True, extra_arguments=quiet
         )
-        # what they have to say arrives as an exception
+        # what they log arrives as an exception, too
         self.log = self.kernel.log = logging.Logger("quiet", logging.CRITICAL + 1)
         self.words = tempfile.TemporaryFile()  # of the kernel itself  # noqa: SIM115
         self.progress, self.started, self.ended_by = progress, False, ""
@@ -81,8 +81,8 @@ class Execution(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
     async def run(self, folder: Path, env: dict[str, str]) -> None:
-        options = {"cwd": str(folder), "env": env, "stdout": self.words, "stderr": self.words}
-        await self.async_start_new_kernel(**options)
+        words = {"stdout": self.words, "stderr": self.words}
+        await self.async_start_new_kernel(cwd=str(folder), env=env, **words)
         await self.async_start_new_kernel_client()
         self.started = True
         for index, cell in enumerate(self.nb.cells):
@@ -91,13 +91,6 @@ class Execution(NotebookClient):
                 number = self.code_cells_executed + 1
                 await self.async_execute_cell(cell, index, execution_count=number)
                 self.progress.end_cell(cell.id)
-
-    async def interrupt(self, reason: str) -> None:
-        """Sends the running cell a KeyboardInterrupt; no other cell is started."""
-        self.ended_by = reason
-        if self.started:
-            with suppress(Exception):  # it may have died a moment ago
-                await self.kernel.interrupt_kernel()
 
     async def close(self) -> None:
         with suppress(Exception):  # a kernel that does not answer ends when its parent does
@@ -139,8 +132,10 @@ async def execute(
         now = time.monotonic()
         if not execution.ended_by and (stop.received or now > limit):
             late = f"took longer than {minutes:g} min; allow more with --timeout MINUTES"
-            await execution.interrupt(stop.reason or late)
-            cancel = now + GRACE if execution.started else now
+            execution.ended_by = stop.reason or late  # no other cell is started
+            cancel = now + GRACE * execution.started
+            with suppress(Exception):  # it may not be there yet, or have died a moment ago
+                await execution.kernel.interrupt_kernel()
         if stop.hurry or now >= cancel:
             work.cancel()
     error = None if work.cancelled() else work.exception()

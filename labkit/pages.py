@@ -7,6 +7,7 @@ them, so a dollar sign in a code fence stays one.
 import copy
 import html
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import jinja2
@@ -16,24 +17,15 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 KEY_METRICS = 4  # metrics of a record shown in the summary
 TEMPLATES = jinja2.PackageLoader("labkit")
-
-# TeX that the converter does not know, and what it knows in its place.
-SYNONYMS = {
-    r"{aligned}": r"{align*}",
-    r"{gathered}": r"{align*}",
-    r"\operatorname*": r"\operatorname",
-}
+UNKNOWN = re.compile(r"\{(aligned|gathered)\}")  # environments that the converter does not know
 
 
 def equation(tex: str, display: str) -> str:
     """MathML of a TeX equation, or the TeX where it cannot be read; display: inline or block."""
-    known = tex.strip()
-    for unknown, synonym in SYNONYMS.items():
-        known = known.replace(unknown, synonym)
-    try:
+    known = UNKNOWN.sub("{align*}", tex.strip()).replace(r"\operatorname*", r"\operatorname")
+    drawn = ""
+    with suppress(Exception):  # the converter has many error classes of its own, and IndexErrors
         drawn = convert(known, display=display)
-    except Exception:  # the converter has many error classes of its own, and IndexErrors
-        drawn = ""
     return f"<code>{html.escape(tex)}</code>" if not drawn or "<mi>\\" in drawn else drawn
 
 
@@ -55,11 +47,11 @@ class OfflineExporter(HTMLExporter):
 
     @jinja2.pass_context
     def markdown2html(self, context, source: str) -> str:
-        path = context.get("resources", {}).get("metadata", {}).get("path", "")
-        attachments = context.get("cell", {}).get("attachments", {})
-        renderer = OfflineRenderer(
-            escape=False, embed_images=True, path=path, attachments=attachments
-        )
+        pictures = {
+            "path": context.get("resources", {}).get("metadata", {}).get("path", ""),
+            "attachments": context.get("cell", {}).get("attachments", {}),
+        }
+        renderer = OfflineRenderer(escape=False, embed_images=True, **pictures)
         return MarkdownWithMath(renderer).render(source)
 
 
@@ -76,12 +68,9 @@ def notebook_page(notebook, title: str, folder: Path) -> str:
     exporter = OfflineExporter(extra_loaders=[TEMPLATES], template_file="notebook.html.j2")
     facts = {"metadata": {"name": title, "path": str(folder)}}
     page, _ = exporter.from_notebook_node(notebook, facts)
-    return re.sub(r'<img\b[^>]*\bsrc="https?://[^>]*>', alternative_text, page)
-
-
-def alternative_text(image: re.Match) -> str:
-    text = re.search(r'\balt="([^"]*)"', image[0])
-    return text[1] if text else ""
+    alternative = re.compile(r'\balt="([^"]*)"')
+    from_web = r'<img\b[^>]*\bsrc="https?://[^>]*>'
+    return re.sub(from_web, lambda image: "".join(alternative.findall(image[0])), page)
 
 
 def shown(value) -> str:
@@ -101,15 +90,10 @@ def summary_text(outcomes: list) -> str:
     """The outcomes as an aligned table, what went wrong below it."""
     rows = [("notebook", "status", "seconds", "data", "key metrics")]
     for o in outcomes:
-        metrics = ", ".join(f"{name} {value}" for name, value in key_metrics(o.record))
-        rows.append(
-            (o.stem, o.status, f"{o.seconds:.1f}", shown(o.record.get("data", "")), metrics)
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+        data, metrics = shown(o.record.get("data", "")), map(" ".join, key_metrics(o.record))
+        rows.append((o.stem, o.status, f"{o.seconds:.1f}", data, ", ".join(metrics)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join([*lines, *(f"{o.stem}: {o.status}: {o.detail}" for o in outcomes if o.detail)])
 
 

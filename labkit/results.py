@@ -33,14 +33,10 @@ class Claim:
     holds: bool | str | None
 
     @property
-    def verdict(self) -> str:
-        return self.holds if isinstance(self.holds, str) else VERDICTS[self.holds]
-
-    @property
     def row(self) -> dict[str, str]:
         """The claim as the record holds it."""
-        texts = {name: getattr(self, name) for name in ("claim", "reported", "reproduced")}
-        return texts | {"verdict": self.verdict}
+        verdict = self.holds if isinstance(self.holds, str) else VERDICTS[self.holds]
+        return {k: v for k, v in vars(self).items() if k != "holds"} | {"verdict": verdict}
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,8 @@ class Record:
 
     @property
     def caption(self) -> str:
-        c = self.content
-        return (
-            f"Reported vs reproduced. Profile {c['profile']}, data {c['data']},"
-            f" seed {c['seed']}, {c['device']}, {c['seconds']:.0f} s."
-        )
+        form = "Profile {profile}, data {data}, seed {seed}, {device}, {seconds:.0f} s."
+        return f"Reported vs reproduced. {form.format(**self.content)}"
 
     def _repr_html_(self) -> str:
         pages = jinja2.Environment(loader=jinja2.PackageLoader("labkit"), autoescape=True)
@@ -75,22 +68,15 @@ def folder() -> Path:
 
 
 def record(
-    notebook: str,
-    metrics: dict[str, float | int | str],
-    data: Any,
-    seed: int,
-    claims: Sequence[Claim] = (),
-    device: Any = None,
+    notebook: str, metrics: dict, data: Any, seed: int, claims: Sequence[Claim] = (), device=None
 ) -> Record:
     """Write what `notebook` measured to <folder()>/<notebook>.json and return it as a table.
 
     metrics: name → number or short text, the same in every run with this profile, machine and seed
     (so no timings); data: the ImageSet that was used, a list of them, or a text where there are no
     images; seed: the run's first seed; device: the torch device that was used, by default that of
-    the profile. Seconds count from the import of this module.
-
-    Raises ValueError for a metric that is not finite or not plain and for other data, OSError (with
-    the metrics in its message) if the file cannot be written.
+    the profile. Seconds count from the import of this module. Raises ValueError for a metric that
+    is not finite or not plain and for other data, OSError if the file cannot be written.
     """
     import torch
 
@@ -99,32 +85,27 @@ def record(
     plain = {name: _plain(name, value) for name, value in metrics.items()}
     text, contents = _provenance(data)
     used = torch.device(device or profile_device())
-    named, cores = used.type == "cuda", os.cpu_count()
+    cpu = f"{used.type} ({os.cpu_count()} cores)"
+    run = {"notebook": notebook, "profile": profile(), "seed": seed}
     content = {
-        "notebook": notebook,
-        "profile": profile(),
+        **run,
         "data": text,
         "data_content": contents,
-        "seed": seed,
-        "fingerprint": fingerprint(
-            data=contents or text, profile=profile(), seed=seed, notebook=notebook
-        ),
+        "fingerprint": fingerprint(data=contents or text, **run),
         "seconds": round(time.perf_counter() - _started, 1),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(used) if named else f"{used.type} ({cores} cores)",
+        "device": torch.cuda.get_device_name(used) if used.type == "cuda" else cpu,
         "metrics": plain,
         "claims": [claim.row for claim in claims],
     }
     path = folder() / f"{notebook}.json"
     try:
         with replacing(path) as temporary:
-            lines = json.dumps(content, indent=1, ensure_ascii=False)
-            temporary.write_text(f"{lines}\n", encoding="utf-8")
+            lines = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+            temporary.write_text(lines, encoding="utf-8")
     except OSError as error:
-        raise OSError(
-            f"{error}, e.g. with LABKIT_RESULTS."
-            f" Nothing is lost: the metrics are {json.dumps(plain)}"
-        ) from error
+        kept = f"Nothing is lost: the metrics are {json.dumps(plain)}"
+        raise OSError(f"{error}, e.g. with LABKIT_RESULTS. {kept}") from error
     return Record(content, path)
 
 
@@ -150,18 +131,14 @@ def _provenance(data: Any) -> tuple[str, list[str]]:
         return data, []
     sets = list(data) if isinstance(data, list | tuple) else [data]
     if not sets or not all(hasattr(images, "provenance") for images in sets):
-        raise ValueError(
-            f"data is {data!r:.60}; pass the ImageSet that was used, a list of them, or a text"
-        )
+        remedy = "pass the ImageSet that was used, a list of them, or a text"
+        raise ValueError(f"data is {data!r:.60}; {remedy}")
     return ", ".join(images.provenance for images in sets), [images.key.content for images in sets]
 
 
 def _plain(name: str, value: Any) -> float | int | str:
     if hasattr(value, "item"):  # torch and NumPy scalars
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"metric {name!r} is {value}; record a finite number, or leave it out")
-    if not isinstance(value, int | float | str):
-        kind = type(value).__name__
-        raise ValueError(f"metric {name!r} is a {kind}; record a number or a short text")
-    return value
+    if isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"metric {name!r} is {value!r:.60}; record a finite number or a short text")

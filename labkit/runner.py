@@ -26,6 +26,7 @@ from labkit.files import replacing
 
 MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 SUFFIXES = (".ipynb", ".html", ".json")  # what a run leaves of each notebook
+DATE = "%Y-%m-%d %H:%M"
 FACTS = ("profile", "status", "detail", "seconds", "date")  # of an outcome, in its notebook
 
 
@@ -51,11 +52,7 @@ class Outcome:
 
 @dataclass
 class Run:
-    """What the notebooks of one run share.
-
-    minutes: how long one notebook may take. paces: how fast this machine is, see `Progress`, by the
-    source of the times that it is compared with.
-    """
+    """What the notebooks of one run share; paces: those of `Progress`, by source and profile."""
 
     out: Path
     profile: str
@@ -66,7 +63,7 @@ class Run:
 
 
 def pick_notebooks(folder: Path, picks: list[str]) -> list[Path]:
-    """The notebooks of `folder`, or those that start with one of `picks` (`1`, `01`, a path).
+    """The notebooks of `folder`, or those that begin with a pick (`1`, `01`, a path).
 
     Raises RunError, listing what exists, for a pick that fits nothing.
     """
@@ -95,10 +92,7 @@ def save(path: Path, text: str) -> None:
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Holds the folder `out` by a file with the number of this process.
-
-    Raises RunError if a living process holds it, or if it cannot be written.
-    """
+    """Holds the folder `out` by a file with this process's number. RunError if another does."""
     lock = out / ".running"
     with suppress(OSError, ValueError, psutil.Error):
         process = psutil.Process(int(lock.read_text()))
@@ -196,8 +190,8 @@ def kernel_environment(out: Path, profile: str) -> dict[str, str]:
 
 def run_notebook(path: Path, run: Run) -> Outcome:
     """Executes one notebook and saves what it has, also when it failed."""
-    outcome, began = Outcome(path.stem, run.profile), time.monotonic()
-    outcome.date = time.strftime("%Y-%m-%d %H:%M")
+    outcome = Outcome(path.stem, run.profile, date=time.strftime(DATE))
+    began = time.monotonic()
     try:
         notebook = read_notebook(path)
         cells = [cell.id for cell in notebook.cells if is_run(cell)]
@@ -235,17 +229,18 @@ def all_outcomes(run: Run, outcomes: dict[str, Outcome]) -> list[Outcome]:
 
 
 def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=math.inf) -> int:
-    """Executes `notebooks` in `profile` into the folder `out`, printing to `stream` (stdout).
+    """Executes `notebooks` into the folder `out`, printing to `stream`; returns the exit status.
 
-    Returns the exit status: 0 when all passed, 128 + its number after a signal (130 for Ctrl-C), 1
-    otherwise. Raises RunError where `out` cannot be written or another run writes into it.
+    That is 0 when all passed, 128 + its number after a signal (130 for Ctrl-C), 1 otherwise. Raises
+    RunError where `out` cannot be written or another run writes into it.
     """
     outcomes = {path.stem: Outcome(path.stem, profile) for path in notebooks}
+    summary = out / "summary.html"
     with Stop() as stop, alone_in(out):
         this = Run(out, profile, stream or sys.stdout, stop, minutes)
         for stem in outcomes:
             set_aside(out, stem)
-        save(out / "summary.html", "<!doctype html><title>labkit</title>This run has not ended.")
+        save(summary, "<!doctype html><title>labkit</title>This run has not ended.")
         say(f"profile {profile}, results in {out}", this.stream)
         try:
             for path in notebooks:
@@ -254,12 +249,12 @@ def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=mat
                     erase = "\r\x1b[K" if this.stream.isatty() else ""
                     say(f"{erase}{outcomes[path.stem]}", this.stream)
         finally:
-            date, rows = time.strftime("%Y-%m-%d %H:%M"), all_outcomes(this, outcomes)
-            page = pages.summary_page(rows, out, profile=profile, date=date, machine=MACHINE)
+            facts = {"profile": profile, "date": time.strftime(DATE), "machine": MACHINE}
+            page = pages.summary_page(all_outcomes(this, outcomes), out, **facts)
+            text = pages.summary_text(list(outcomes.values()))
             try:
-                save(out / "summary.html", page)
+                save(summary, page)
             finally:
-                text = pages.summary_text(list(outcomes.values()))
-                say(f"\n{text}\nsummary: {out / 'summary.html'}", this.stream)
+                say(f"\n{text}\nsummary: {summary}", this.stream)
     failed = any(outcome.status != "passed" for outcome in outcomes.values())
     return stop.exit_status or int(failed)
