@@ -1,8 +1,7 @@
 """Restoring the hidden part of an image: two baselines and two models.
 
-Images are (N, C, H, W), uint8 or float in [0, 1]; a mask (1, H, W) is 1 where the image is visible
-(`labkit.data.masks`). Each method returns its estimate of the whole image, float in [0, 1]
-(N, C, H, W) on the CPU, and uses visible pixels only. `fill` combines estimate and visible part.
+Images are (N, C, H, W), uint8 or float in [0, 1]; a mask (1, H, W) is 1 where they are visible. Each
+method returns its estimate of the whole images, float in [0, 1] on the CPU, from visible pixels.
 """
 
 from collections.abc import Callable
@@ -52,10 +51,7 @@ class Prior(NamedTuple):
 
 @torch.no_grad()
 def fitted_prior(vae: VAE, images: Tensor, batch_size: int = 500) -> Prior:
-    """The Gaussian with mean and covariance of the codes of images, a closer fit than N(0, I).
-
-    Covariance = Cov(μ) + mean of diag σ², that of the mixture of all q(z|x).
-    """
+    """The Gaussian with the moments of the mixture of all q(z|x): Cov(μ) + mean of diag σ²."""
     if len(images) < 2:
         raise ValueError(f"a covariance needs two images or more, got {len(images)}")
     device = next(vae.parameters()).device
@@ -79,9 +75,8 @@ def search(
 
         z* = argmin_z  −trust · log p_θ(x_visible | z) − log p(z)
 
-    trust = 1 gives the maximum a posteriori code. But p_θ takes pixels for independent given z, and
-    the errors of neighbouring pixels are correlated: trust < 1 corrects for that. watch: called
-    after each step with the number of steps done and the codes.
+    trust = 1 gives the maximum a posteriori code; trust < 1 corrects for p_θ, in which the errors
+    of neighbouring pixels are independent. watch: called after each step with its number and z.
     """
     device, was_training = next(vae.parameters()).device, vae.training
     x, mask = unit_range(images.to(device)), mask.to(device)
@@ -94,11 +89,9 @@ def search(
         with autocast(device):
             logits = vae.decoder(z).float()
         # logit 0 costs log 2 for every x, so that hidden pixels add a constant
-        misfit = reconstruction_loss(logits * mask, x * mask)
-        away = z - mean
+        misfit, away = reconstruction_loss(logits * mask, x * mask), z - mean
         loss = trust * misfit + 0.5 * (away @ precision * away).sum(1)
-        # not backward(), which would leave gradients in the VAE
-        (z.grad,) = torch.autograd.grad(loss.sum(), z)
+        (z.grad,) = torch.autograd.grad(loss.sum(), z)  # backward() would leave some in the VAE
         optimizer.step()
         if watch:
             watch(step + 1, z.detach())

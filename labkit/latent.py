@@ -1,7 +1,4 @@
-"""Paths and grids in a latent space: straight lines, great circles, principal axes.
-
-Paths are computed in float64 on the CPU and returned in the type and on the device of the codes.
-"""
+"""Paths in a latent space, in float64 and returned like the codes, its grids and principal axes."""
 
 from numbers import Integral
 from typing import NamedTuple
@@ -14,9 +11,8 @@ from torch import Tensor
 def lerp(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
     """Linear interpolation (1 − t) a + t b of codes (D,): (D,) for a number t, (K, D) for t (K,).
 
-    Half way between two draws from N(0, I) with large D, the norm is about √2 smaller than at the
-    ends, where the prior has almost no mass. Raises ValueError unless a and b are float vectors
-    (tensors or arrays) of one length.
+    Half way between draws from N(0, I) with large D, the norm is about √2 smaller than at the ends,
+    where the prior has almost no mass. Raises ValueError unless a and b are float, of one length.
     """
     a, u, v, t = _codes(a, b, t)
     return ((1 - t) * u + t * v).to(a)
@@ -26,9 +22,8 @@ def slerp(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
     """Spherical linear interpolation of codes (D,): (D,) for a number t, (K, D) for t (K,).
 
     The direction moves along a great circle at constant angular speed (Shoemake 1985; for latent
-    codes White 2016), and the norm changes linearly from |a| to |b|. Between opposite codes all
-    great circles are equally short, and the one taken depends on a alone. Raises ValueError as
-    `lerp` does, for a zero vector, and for opposite numbers (D = 1), which have no path.
+    codes White 2016), and the norm changes linearly. Between opposite codes the circle depends on a
+    alone. Raises ValueError as `lerp` does, for a zero vector, and for opposite numbers (D = 1).
     """
     a, u, v, t = _codes(a, b, t)
     norm_a, norm_b = u.norm(), v.norm()
@@ -55,7 +50,7 @@ def _codes(a: Tensor, b: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor, Ten
     """a as given, a, b and t in float64 on the CPU, t with a last axis to broadcast over them."""
     a, b, t = torch.as_tensor(a), torch.as_tensor(b), torch.as_tensor(t).cpu().double()
     if a.ndim != 1 or a.shape != b.shape or t.ndim > 1:
-        shapes = ", ".join(str(tuple(part.shape)) for part in (a, b, t))
+        shapes = [tuple(part.shape) for part in (a, b, t)]
         raise ValueError(f"expected codes (D,) and (D,), and t a number or (K,); got {shapes}")
     if not (a.is_floating_point() and b.is_floating_point()):
         raise ValueError(f"codes must be float, got {a.dtype} and {b.dtype}; use .float()")
@@ -72,9 +67,9 @@ def path_length(points: Tensor) -> float:
 def normal_grid(n: int) -> Tensor:
     """n × n points (n, n, 2), each the centre of an equal share of a 2-D standard normal.
 
-    Coordinates are the quantiles Φ⁻¹((k + ½) / n) (Kingma & Welling 2014, appendix A). The first
-    grows to the right, the second to the top, so that images of `grid.reshape(-1, 2)` drawn in rows
-    of n are a picture of the plane. Raises ValueError unless n is a whole number of at least 1.
+    Coordinates are the quantiles Φ⁻¹((k + ½) / n) (Kingma & Welling 2014, appendix A), the first
+    growing to the right, the second to the top, as in a picture of the plane with rows of n images.
+    Raises ValueError unless n is a whole number of at least 1.
     """
     if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n must be a whole number, at least one point a side; got {n!r}")

@@ -163,25 +163,13 @@ def thumbnails(
     low, high = np.quantile(points, quantile, axis=0), np.quantile(points, 1 - quantile, axis=0)
     place = (points - low) / (high - low) * cells  # in squares
     square, away = np.floor(place).astype(int), np.abs(place % 1 - 0.5).max(1)
-    height, width = images.shape[-2:]
-    canvas = np.full((cells * height, cells * width, 3), 255, np.uint8)
+    canvas = np.full((cells, cells, *images.shape[-2:], 3), 255, np.uint8)
     for k in np.argsort(-away):  # the nearest to the middle is drawn last
-        x, y = square[k, 0] * width, (cells - 1 - square[k, 1]) * height
-        if 0 <= x < canvas.shape[1] and 0 <= y < canvas.shape[0]:
-            canvas[y : y + height, x : x + width] = images[k].permute(1, 2, 0).cpu().numpy()
+        if 0 <= square[k].min() and square[k].max() < cells:
+            canvas[cells - 1 - square[k, 1], square[k, 0]] = images[k].permute(1, 2, 0).cpu()
+    canvas = np.concatenate(np.concatenate(canvas, 1), 1)
     extent = (low[0], high[0], low[1], high[1])
     ax.imshow(canvas, extent=extent, aspect="auto", interpolation="antialiased")
-    return ax
-
-
-def ranking(scores: dict[str, float], chosen: str, ax: Axes) -> Axes:
-    """Horizontal bars of positive scores on a logarithmic axis; the `chosen` one stands out."""
-    colours = [PALETTE[1] if name == chosen else PALETTE[7] for name in scores]
-    ax.barh(list(scores), list(scores.values()), color=colours)
-    ax.invert_yaxis()
-    ax.set_xscale("log")
-    ax.tick_params(axis="y", length=0, labelsize="small")
-    ax.get_yticklabels()[list(scores).index(chosen)].set_fontweight("bold")
     return ax
 
 

@@ -6,13 +6,14 @@ import math
 
 import pytest
 import torch
-from labkit.models.faces import Inpainter, face_vae
 from torch import nn
 
 from labkit import inpainting as I
 from labkit.data.masks import SIDES, random_masks, visible_part
 from labkit.metrics.inpainting import psnr_hidden
-from labkit.models.vae import VAE, decoded
+from labkit.models import draw
+from labkit.models.autoencoder import Inpainter
+from labkit.models.vae import VAE, face_vae
 
 HALF = visible_part(0.5)
 
@@ -165,7 +166,7 @@ def test_the_network_does_look_at_what_is_visible(images):
 
 def test_the_search_finds_the_code_behind_half_an_image(linear):
     z = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
-    x = decoded(linear, z)
+    x = draw(linear, z)
     found = I.search(linear, x, HALF, STANDARD, steps=150, trust=10.0)
     assert (found - z).norm(dim=1).max() < 0.05 * z.norm(dim=1).min()
     guess = I.by_search(linear, x, HALF, STANDARD, steps=150, trust=10.0)
@@ -242,6 +243,6 @@ def test_floats_of_0_to_255_are_refused(way, images, linear):
 
 def test_the_search_works_with_the_networks_of_the_lab(images):
     torch.manual_seed(0)
-    vae = face_vae(8, 4)
+    vae = face_vae(8, base=4)
     guess = I.by_search(vae, images[:2], HALF, I.fitted_prior(vae, images), steps=3)
     assert guess.shape == (2, 3, 64, 64) and guess.min() >= 0 and guess.max() <= 1

@@ -14,10 +14,9 @@ def check_counts(**counts: int) -> None:
 
 
 def check_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Features x (N, D) and y (M, D), tensors or arrays, as tensors on the CPU of one float type.
+    """Features x (N, D) and y (M, D), tensors or arrays, as CPU tensors of float32 or float64.
 
-    Half precision and integers become float32. Raises ValueError for shapes that do not fit and for
-    values that are not finite.
+    Raises ValueError for shapes that do not fit and for values that are not finite.
     """
     x, y = (torch.as_tensor(features).detach().cpu() for features in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
@@ -26,7 +25,7 @@ def check_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     for name, features in (("first", x), ("second", y)):
         if features.sum(dtype=dtype).isfinite():
-            continue  # then so is every value: one sum is much faster than a look at each of them
+            continue  # then so is every value, and a sum is much faster than a look at each
         bad = (~features.isfinite().all(1)).nonzero()[:, 0].tolist()
         if bad:  # else only the sum overflowed
             where = f"{len(bad)} of {len(features)} rows of the {name} features, e.g. row {bad[0]},"

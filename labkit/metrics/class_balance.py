@@ -6,14 +6,12 @@ from torch import Tensor, nn
 
 from labkit.metrics.checks import check_images
 from labkit.metrics.frechet import frechet_distance, total_variance
+from labkit.models import draw
 
 
 @torch.inference_mode()
 def classify(classifier: nn.Module, images: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
-    """Features (N, D) and class probabilities (N, K) that a frozen Classifier gives to images.
-
-    images: (N, C, H, W), uint8 or float in [0, 1]; ValueError for others.
-    """
+    """Features (N, D), probabilities (N, K) of images, uint8 or in [0, 1]; else a ValueError."""
     check_images(images)
     features = torch.cat([classifier.features(part) for part in images.split(batch_size)])
     return features, classifier.head(features).softmax(1)
@@ -22,14 +20,12 @@ def classify(classifier: nn.Module, images: Tensor, batch_size: int = 500) -> tu
 def describe(classifier: nn.Module, images: Tensor, real_features: Tensor) -> dict[str, float]:
     """Scores of generated images (N, C, H, W) against the features (M, D) of real ones.
 
-    frechet: classifier Fréchet distance; frechet_share: the same over the total variance of the
-    real features; confidence: mean of the largest class probability; rarest: share of the rarest
-    class, in [0, 1]; classes: how many have more than 1 % of the images; kl_uniform: KL divergence
-    of the class histogram from the uniform one, in nats.
+    frechet_share: Fréchet distance over the total variance of the real features; confidence: mean
+    of the largest class probability; rarest: share of the rarest class; classes: how many have more
+    than 1 % of the images; kl_uniform: D_KL(class histogram ‖ uniform) in nats.
     """
     features, probabilities = classify(classifier, images)
-    share = class_histogram(probabilities)
-    d2 = frechet_distance(features, real_features)
+    d2, share = frechet_distance(features, real_features), class_histogram(probabilities)
     return {
         "frechet": d2,
         "frechet_share": d2 / total_variance(real_features),
@@ -60,8 +56,8 @@ def classes_covered(share: Tensor, threshold: float = 0.01) -> int:
 def histogram_distance(p: Tensor, q: Tensor) -> float:
     """Total variation distance ½ Σ |p − q| of two class histograms (K,), in [0, 1].
 
-    It is the share of images that would have to change class; for two samples of N images of one
-    distribution about √(K / 2N) / 2. Raises ValueError for vectors that are not histograms.
+    It is the share of images that would have to change class: about √(K / 2N) / 2 for two samples
+    of N images of one distribution. Raises ValueError for vectors that are not histograms.
     """
     shares = all((h >= 0).all() and abs(h.sum() - 1) < 1e-6 for h in (p, q))
     if not shares or p.ndim != 1 or p.shape != q.shape:
@@ -80,16 +76,8 @@ def histogram_table(probabilities: dict[str, Tensor], classes: list[str]) -> pd.
 def codes_of_classes(
     generator: nn.Module, classifier: nn.Module, classes: list[str], n: int = 2000, seed: int = 0
 ) -> dict[str, Tensor]:
-    """For each class the code (Z,), of n random ones, whose image the classifier is surest of.
-
-    A class that the classifier finds in none of the n images is left out.
-    """
-    from labkit.models import draw
-
+    """For each class found in n random images, the code (Z,) of the one found most surely."""
     z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
     best, labels = classify(classifier, draw(generator, z))[1].max(1)
-    return {
-        name: z[torch.where(labels == k, best, -1).argmax()]
-        for k, name in enumerate(classes)
-        if (labels == k).any()
-    }
+    surest = {k: torch.where(labels == k, best, -1).argmax() for k in labels.unique().tolist()}
+    return {classes[k]: z[place] for k, place in surest.items()}

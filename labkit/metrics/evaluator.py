@@ -25,8 +25,8 @@ class Evaluator:
     """Scores images (N, C, H, W) against `real` ones (M, C, H, W) by the features of a classifier.
 
     n_near: how many images of each set, evenly spaced, are used for nearest neighbours (the cost
-    grows with its square) and for sharpness. Scores compare only at equal N, and only if classifier
-    and real images are the same.
+    grows with its square) and for sharpness. Compare scores only at equal N, with one classifier
+    and the same real images.
     """
 
     def __init__(self, classifier: nn.Module, real: Tensor, n_near: int = 2000):
@@ -46,11 +46,7 @@ class Evaluator:
         return self._distance(*self._classify(images))
 
     def score(self, images: Tensor) -> dict[str, float]:
-        """What `distance` returns, and measures of neighbours and of sharpness.
-
-        KID; precision, recall, density and coverage (see prdc); laplacian and high_frequency, as
-        ratios to those of the real images (see sharpness_ratio).
-        """
+        """What `distance` returns, and KID, `prdc` and `sharpness_ratio` by their names."""
         features, probabilities = self._classify(images)
         size = min(1000, len(features) // 2, len(self.features) // 2)
         return (

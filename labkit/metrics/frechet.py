@@ -4,10 +4,9 @@
 
 The features are those of the kit's own classifier: do not compare with published Inception-FIDs.
 
-Pitfalls. Two samples of one distribution do not score 0 but about `expected_floor`: state N, M and
-D, compare only at equal N, and show the score of real images against real ones. This bias depends
-on the model, so a ranking can change with N (Chong & Forsyth 2020); `frechet_infinity` removes it.
-The distance sees only means and covariances.
+Pitfalls. The distance sees only means and covariances. Two samples of one distribution score about
+`expected_floor`, not 0: compare at equal N, also real images with real ones. This bias depends on
+the model, so a ranking can change with N (Chong & Forsyth 2020); `frechet_infinity` removes it.
 """
 
 from typing import NamedTuple
@@ -23,16 +22,15 @@ from labkit.metrics.checks import check_counts, check_enough, check_features
 def frechet_distance(x: Tensor, y: Tensor) -> float:
     """d² of features x (N, D) and y (M, D), in the squared unit of the features.
 
-    With triangular R, RᵀR = Σ, the trace of (Σ_x Σ_y)^½ is the sum of the singular values of
-    R_x R_yᵀ: real for any rank, where the matrix root can be complex. Raises
-    ValueError for features that cannot be compared, and unless N and M exceed D: the covariance of
-    fewer samples has no full rank.
+    With triangular R, RᵀR = Σ, tr (Σ_x Σ_y)^½ is the sum of the singular values of R_x R_yᵀ: real
+    for any rank, where the matrix root can be complex. Raises ValueError unless N and M exceed D:
+    the covariance of fewer samples has no full rank.
     """
     x, y = check_features(x, y)
     check_enough(x, y, x.shape[1] + 1, "more samples than dimensions, for a covariance")
     (mean_x, r_x), (mean_y, r_y) = _moments(x), _moments(y)
-    # tr Σ = ‖R‖²_F
-    traces = r_x.square().sum() + r_y.square().sum() - 2 * torch.linalg.svdvals(r_x @ r_y.T).sum()
+    root = torch.linalg.svdvals(r_x @ r_y.T).sum()
+    traces = r_x.square().sum() + r_y.square().sum() - 2 * root  # tr Σ = ‖R‖²_F
     return max(0.0, ((mean_x - mean_y).square().sum() + traces).item())
 
 
@@ -64,7 +62,7 @@ def expected_floor(x: Tensor, n: int, m: int) -> float:
 
         (1/n + 1/m) · (Σ_i λ_i + ½ Σ_ij λ_i λ_j (1 + δ_ij) / (λ_i + λ_j)),   λ: eigenvalues of Σ_x
 
-    It is the score of a perfect generator, to second order in the sampling error; for Σ = I it is
+    It is the score of a perfect generator, to second order in the sampling error, for Σ = I
     (1/n + 1/m)(D + D(D + 1)/4). ReLU features have heavier tails, and a higher floor.
     """
     check_counts(n=n, m=m)
@@ -92,13 +90,11 @@ def frechet_infinity(
     For each k of `parts`, features x (N, D) and y (M, D) are cut at random into k parts, the k
     distances are averaged, and a line is fitted to these means. The paper leaves y whole and keeps
     the bias of its M samples; here both shrink, and two samples of one distribution have the limit
-    0 (but for noise, so it can be negative). Raises ValueError as `frechet_distance` does, and for
-    fewer than two values in `parts`.
+    0 (but for noise). Raises ValueError as `frechet_distance` does, and for one value in `parts`.
     """
     if len(set(parts)) < 2 or min(parts) < 1:
         raise ValueError(f"a line needs two or more numbers of parts, 1 or more each; got {parts}")
-    x, y = check_features(x, y)
-    most = max(parts)
+    (x, y), most = check_features(x, y), max(parts)
     check_enough(x, y, most * (x.shape[1] + 1), f"more than dimensions in each of {most} parts")
     order = torch.Generator().manual_seed(seed)
     x, y = (f[torch.randperm(len(f), generator=order)] for f in (x, y))

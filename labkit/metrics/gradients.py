@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 def gradient_flow(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """How much the loss at the last step depends on each earlier state of a recurrent network.
+    """How much the loss at the last step depends on each state of a recurrent network, (T,) each.
 
-    x: (N, T, D); y: labels (N,). Returns arrays (T,): "dL/dh", the norm ‖∂L/∂h_t‖, averaged over
-    the batch. For an LSTM also "dL/dc", and "forget product", the product of the forget gates after
-    step t, averaged over batch and units: ∂c_T/∂c_t if the cell state were the only path.
+    x: (N, T, D); y: labels (N,). "dL/dh": the norm ‖∂L/∂h_t‖, averaged over the batch. For an LSTM
+    also "dL/dc", and "forget product", the product of the forget gates after step t, averaged over
+    batch and units: ∂c_T/∂c_t if the cell state were the only path.
     """
     states = list(network.states(x))
     # the sum over the batch, because its gradient at a sequence is that of the sequence's own loss

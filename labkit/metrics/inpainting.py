@@ -1,7 +1,7 @@
 """How close is a restored region to the original? PSNR of the hidden pixels.
 
-Pitfalls. PSNR prefers a blurred guess to a sharp one whose edges are shifted by a pixel. The mean
-of PSNRs over images is a mean of decibels, not of squared errors.
+Pitfalls. PSNR prefers a blurred guess to a sharp one that is shifted by a pixel. Its mean over
+images is a mean of decibels, not of squared errors.
 """
 
 import torch
@@ -19,7 +19,7 @@ def psnr_hidden(images: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
     for other images, for shapes that do not fit, and if nothing is hidden.
     """
     if guess.shape != images.shape or mask.shape[-2:] != images.shape[-2:]:
-        shapes = ", ".join(str(tuple(part.shape)) for part in (images, guess, mask))
+        shapes = [tuple(part.shape) for part in (images, guess, mask)]
         raise ValueError(f"the shapes of images, guess and mask must fit each other; got {shapes}")
     hidden = (mask == 0).expand(images.shape[1:])
     if not hidden.any():

@@ -12,10 +12,9 @@ from labkit.metrics.checks import check_counts
 
 
 def knn_predictions(mu: Tensor, labels: Tensor, k: int = 15, folds: int = 5) -> Tensor:
-    """The majority label of the `k` nearest codes of other images, int64 (N,), by cross-validation.
+    """The majority label of the `k` nearest codes in other folds of mu (N, J), int64 (N,).
 
-    mu: codes (N, J); labels: (N,). Neighbours come from the other folds, so that no code votes for
-    itself. Raises ValueError if a class has fewer images than folds.
+    Raises ValueError if a class of labels (N,) has fewer images than folds.
     """
     rarest = labels.unique(return_counts=True)[1].min().item()
     if rarest < folds:
@@ -40,26 +39,15 @@ def silhouette(mu: Tensor, labels: Tensor, n: int = 2000) -> float:
 
 
 def confusion(labels: Tensor, predictions: Tensor, classes: int = 10) -> np.ndarray:
-    """Share of class i (row) that was predicted as j (column), (classes, classes).
-
-    A row sums to 1, or to 0 for a class without images.
-    """
-    if (
-        not 0
-        <= min(labels.min(), predictions.min())
-        <= max(labels.max(), predictions.max())
-        < classes
-    ):
+    """Share of class i (row) predicted as j (column), (classes, classes); 0 for an empty class."""
+    both = torch.stack([labels, predictions])
+    if both.min() < 0 or both.max() >= classes:
         raise ValueError(f"some labels are not among the {classes} classes, 0 to {classes - 1}")
-    pair = labels.numpy(), predictions.numpy()
-    return confusion_matrix(*pair, labels=range(classes), normalize="true")
+    return confusion_matrix(*both.numpy(), labels=range(classes), normalize="true")
 
 
 def mixed_pairs(shares: np.ndarray, count: int = 5) -> list[tuple[int, int, float]]:
-    """The `count` pairs of classes that `confusion` shows most mixed: (i, j, share), worst first.
-
-    The share is the mean of both directions.
-    """
+    """The `count` most mixed pairs of `confusion`: (i, j, mean share of both ways), worst first."""
     check_counts(count=count)
     both = (shares + shares.T) / 2
     i, j = np.triu_indices(len(both), k=1)
@@ -96,7 +84,5 @@ def rank_correlations(mu: Tensor, factor: Tensor, labels: Tensor) -> list[float]
     Returns J numbers; NaN where the dimension or the factor is constant within a class.
     """
     members = [labels == label for label in labels.unique()]
-    return [
-        float(np.mean([spearmanr(mu[m, j].numpy(), factor[m].numpy()).statistic for m in members]))
-        for j in range(mu.shape[1])
-    ]
+    rho = [[spearmanr(z[m].numpy(), factor[m].numpy()).statistic for m in members] for z in mu.T]
+    return np.mean(rho, axis=1).tolist()

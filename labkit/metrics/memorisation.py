@@ -2,8 +2,7 @@
 
 Pitfalls. A distance in pixels misses copies that are shifted by a pixel. Blurred images are closer
 to all others than sharp ones, so that a blurred model seems to memorise: look at "copies" as well
-as "closer", and at the pairs themselves. A model that generates few different images which are not
-in the training set has not memorised, and passes.
+as "closer", and at the pairs. A model of few different images that are all new passes.
 """
 
 from scipy.stats import mannwhitneyu
@@ -16,9 +15,9 @@ def memorisation(generated: Tensor, held_out: Tensor, quantile: float = 0.01) ->
     The distances are those of `pixels.nearest(images, train)[0]`. median, median_test: of each;
     closer: the probability that a generated image is closer to the training set than a test image
     is, ½ for new images and 1 for copies (Mann–Whitney's U / NM; Meehan et al. 2020,
-    arXiv:2004.05675); copies: share of generated images that are closer than the given quantile of
-    the test images, about `quantile` for new images. Raises ValueError for distances that are
-    negative or not finite, and if the test images are too few for the quantile.
+    arXiv:2004.05675); copies: share of generated images closer than this quantile of the test
+    images, about `quantile` for new images. Raises ValueError for distances that are negative or
+    not finite, and for too few test images for the quantile.
     """
     for name, d in (("generated", generated), ("test", held_out)):
         if d.ndim != 1 or not len(d) or not d.isfinite().all() or (d < 0).any():

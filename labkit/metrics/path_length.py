@@ -5,9 +5,9 @@
 (Karras et al. 2019, arXiv:1812.04948, section 4.1.) f are the features of the kit's classifier
 instead of LPIPS, so the numbers cannot be compared with published ones.
 
-Pitfalls. A model that always draws the same image has length 0: report recall or coverage, too. The
-lengths have a heavy tail, so many pairs are needed. `slerp` suits codes of many dimensions, whose
-norms are all about the same; in 2 dimensions use `lerp`.
+Pitfalls. A model that always draws the same image has length 0: report recall or coverage, too.
+Lengths have a heavy tail, so many pairs are needed. Use `lerp` in 2 dimensions: `slerp` suits codes
+of many, whose norms are all about the same.
 """
 
 from collections.abc import Callable
@@ -33,9 +33,8 @@ def perceptual_path_length(
     """Mean of n squared speeds and its standard error, in squared feature units per unit of t.
 
     draw: codes (N, Z) → float images in [0, 1] (N, C, H, W), in eval mode; features: images →
-    (N, D); way: `latent.slerp` or `latent.lerp`. epsilon: the paper's 1e-4 is close to the rounding
-    of float32; 1e-3 measures the same. Raises ValueError for other images and for lengths that are
-    not finite.
+    (N, D); epsilon: the paper's 1e-4 is close to the rounding of float32; 1e-3 measures the same.
+    Raises ValueError for other images and for lengths that are not finite.
     """
     if n < 2 or not 0 < epsilon < 1:
         raise ValueError(f"n is 2 or more and epsilon in (0, 1), got n = {n}, epsilon = {epsilon}")

@@ -4,6 +4,7 @@ Images are uint8 (N, C, H, W). Distances are root mean square differences of pix
 a copy, 1 between black and white.
 """
 
+from collections import defaultdict
 from itertools import combinations
 
 import torch
@@ -21,10 +22,9 @@ def grey_levels(images: Tensor) -> Tensor:
 
 def summarise(counts: Tensor) -> dict[str, float]:
     """Mean and sd of the pixels in [0, 1], and the share of black ones, from `grey_levels`."""
-    share = counts.double() / counts.sum()
-    values = torch.linspace(0, 1, 256, dtype=torch.float64)
-    mean = (share * values).sum()
-    sd = (share * (values - mean).square()).sum().sqrt()
+    share, values = counts.double() / counts.sum(), torch.linspace(0, 1, 256, dtype=torch.float64)
+    mean = share @ values
+    sd = (share @ (values - mean).square()).sqrt()
     return {"mean": mean.item(), "sd": sd.item(), "black": share[0].item()}
 
 
@@ -38,11 +38,10 @@ def class_means(images: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def exact_copies(queries: Tensor, references: Tensor) -> Tensor:
     """Every pair of a query and a reference with the same pixels, as indices int64 (M, 2)."""
-    places: dict[bytes, list[int]] = {}
+    places = defaultdict(list)
     for k, image in enumerate(references.numpy()):
-        places.setdefault(image.tobytes(), []).append(k)
-    images = enumerate(queries.numpy())
-    pairs = [(q, k) for q, image in images for k in places.get(image.tobytes(), [])]
+        places[image.tobytes()].append(k)
+    pairs = [(q, k) for q, image in enumerate(queries.numpy()) for k in places[image.tobytes()]]
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
 
 
@@ -54,8 +53,7 @@ def distinct(images: Tensor) -> int:
 def rms_distances(a: Tensor, b: Tensor) -> Tensor:
     """All distances between images a (N, C, H, W) and b (M, C, H, W), (N, M).
 
-    0 for copies: without rounding for uint8, within 1e-7 for float images in [0, 1]. Raises
-    ValueError for images of unequal shapes.
+    0 for copies, exactly for uint8, within 1e-7 for float. Raises ValueError for unequal shapes.
     """
     x, y = _grey(a), _grey(b)
     if a.shape[1:] != b.shape[1:]:
@@ -63,8 +61,7 @@ def rms_distances(a: Tensor, b: Tensor) -> Tensor:
     dtype, squares = torch.promote_types(x.dtype, y.dtype), 0
     # grey levels in [−128, 127]: the sum of 1,024 products is an integer that float32 holds exactly
     for p, q in zip(x.to(dtype).split(1024, 1), y.to(dtype).split(1024, 1), strict=True):
-        # Σ (p − q)² = Σ q² − 2 Σ pq + Σ p²
-        part = torch.addmm(q.square().sum(1), p, q.T, alpha=-2)
+        part = torch.addmm(q.square().sum(1), p, q.T, alpha=-2)  # Σ (p − q)² = Σ q² − 2 Σ pq + Σ p²
         squares = part.add_(p.square().sum(1, keepdim=True)).add_(squares)
     return squares.clamp_min_(0).div_(x.shape[1]).sqrt_().div_(255)
 
@@ -79,7 +76,7 @@ def _grey(images: Tensor) -> Tensor:
 def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tuple[Tensor, Tensor]:
     """Distance of each query (N) to its nearest reference, (N,), and its index, int64 (N,).
 
-    References are compared `batch_size` at a time, so that memory holds N × batch_size distances.
+    Memory holds N × batch_size distances.
     """
     best = [rms_distances(queries, part).min(1) for part in references.split(batch_size)]
     distances, indices = (torch.stack(column) for column in zip(*best, strict=True))  # (parts, N)
@@ -91,8 +88,8 @@ def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tu
 def closest_across(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` closest pairs of images of different classes, at most one for each two classes.
 
-    Otherwise the two most similar classes would fill the list. Returns indices int64 (count, 2) and
-    distances (count,), closest first. Raises ValueError for a single class.
+    Returns indices int64 (count, 2) and distances (count,), closest first. Raises ValueError for a
+    single class.
     """
     check_counts(count=count)
     places = {label: (labels == label).nonzero()[:, 0] for label in labels.unique().tolist()}

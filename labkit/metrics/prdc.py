@@ -8,10 +8,10 @@ set; N real features x_i, M generated ones y_j.
     density   = Σ_ij [y_j ∈ B(x_i)] / (k M)            (Naeem et al. 2020, arXiv:2002.09797)
     coverage  = share of B(x_i) with some y_j in it
 
-Pitfalls. Two samples of one distribution do not score 1 in precision and recall, which then depend
-on the dimension, nor in coverage, about 1 − 2⁻ᵏ for N = M: show the scores of real images against
-real ones. Outliers have large balls: real ones raise precision, generated ones recall. Density
-exceeds 1 if samples concentrate where real ones are dense. All depend on k, N and M.
+Pitfalls. Two samples of one distribution score below 1 in precision and recall (it depends on the
+dimension) and in coverage (about 1 − 2⁻ᵏ for N = M): show real images against real ones. Outliers
+have large balls: real ones raise precision, generated ones recall. Density exceeds 1 if samples
+concentrate where real ones are dense. All depend on k, N and M.
 """
 
 import torch
@@ -32,12 +32,11 @@ def prdc(real: Tensor, generated: Tensor, k: int = 5, batch_size: int = 1000) ->
     centre = real.double().mean(0)  # |x|² + |y|² − 2 x·y loses fewest digits around 0
     x, y = real.double() - centre, generated.double() - centre
     radii_x, radii_y = _radii(x, k, batch_size), _radii(y, k, batch_size)
-    balls = torch.zeros(len(y), dtype=torch.int64)  # number of B(x_i) that hold y_j
-    filled, recalled = [], []
+    balls, filled, recalled = 0, [], []  # balls: the number of B(x_i) that hold y_j, (M,)
     for rows, radii in zip(x.split(batch_size), radii_x.split(batch_size), strict=True):
         d2 = _squared_distances(rows, y)
         inside = d2 < radii[:, None]
-        balls += inside.sum(0)
+        balls = balls + inside.sum(0)
         filled.append(inside.any(1))
         recalled.append((d2 < radii_y).any(1))
     return {

@@ -1,8 +1,8 @@
 """Are images sharp? Two measures of fine detail, to be read as ratios to those of real images.
 
 Pitfalls. Noise counts as detail: a ratio above 1 means noise. The variance of the Laplacian falls
-with contrast, too; the share of high frequencies does not. The Fourier transform treats an image as
-periodic, so that a difference between opposite edges counts as detail.
+with contrast, too. The Fourier transform treats an image as periodic, so that a difference between
+opposite edges counts as detail.
 """
 
 import torch
@@ -28,7 +28,7 @@ def sharpness(images: Tensor, batch_size: int = 2000) -> dict[str, float]:
         raise ValueError(f"expected one image or more of at least 3×3, got {tuple(images.shape)}")
     fy, fx = torch.fft.fftfreq(height), torch.fft.fftfreq(width)
     high = (fy[:, None].square() + fx.square()).sqrt() > CUT  # (H, W)
-    laplacian, energy, fine = 0.0, 0.0, 0.0
+    laplacian = energy = fine = 0.0
     for part in images.split(batch_size):
         x = unit_range(part)
         sides = x[..., 1:-1, :-2] + x[..., 1:-1, 2:] + x[..., :-2, 1:-1] + x[..., 2:, 1:-1]

@@ -73,7 +73,7 @@ def bars(probabilities: Tensor, names: Sequence[str], width: int, height: int) -
     """
     if not len(probabilities):
         return np.empty((0, 0, 3), np.uint8)
-    names = names or [str(k) for k in range(len(probabilities))]
+    names = names or [*map(str, range(len(probabilities)))]
     step, best = height / len(probabilities), int(probabilities.argmax())
     font = FONT(min(15, int(0.75 * step)))
     left = 8 + max(int(font.getlength(name)) for name in names)
@@ -108,11 +108,19 @@ def arrange(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     return canvas
 
 
-def pointer(width: int, x: float) -> np.ndarray:
-    """A triangle that points down at column x of what stands below it."""
-    picture = Image.new("RGB", (width, 9), "white")
-    ImageDraw.Draw(picture).polygon([(x - 8, 0), (x + 8, 0), (x, 8)], fill=ORANGE)
-    return np.asarray(picture)
+def over_strip(
+    images: Tensor, image: Tensor, place: float, p: Tensor, classes: Sequence[str]
+) -> np.ndarray:
+    """An image (C, H, W), large, beside the bars of p (K,) and above a strip of N images.
+
+    A triangle points down at `place`: 0 is the first image, N − 1 the last.
+    """
+    below, large = strip(images), enlarge(image)
+    width = below.shape[1]
+    x, pointer = width / len(images) * (place + 0.5), Image.new("RGB", (width, 9), "white")
+    ImageDraw.Draw(pointer).polygon([(x - 8, 0), (x + 8, 0), (x, 8)], fill=ORANGE)
+    beside = bars(p, classes, width - large.shape[1] - GAP, len(large))
+    return arrange([[large, beside], [np.asarray(pointer)], [below]])
 
 
 def cross_hairs(canvas: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -134,8 +142,6 @@ def scatter(
     figure = Figure(figsize=(side / 100, side / 100), dpi=100, layout="none")
     ax = figure.add_axes((0.16, 0.13, 0.83, 0.85))
     plots.latent_scatter(points, labels, ax, limit, classes)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    canvas = np.asarray(Image.open(buffer).convert("RGB"))
+    canvas = np.asarray(Image.open(io.BytesIO(plots.png(figure))).convert("RGB"))
     (x0, y0), (x1, y1) = ax.transData.transform([(0, 0), (1, 1)])
     return canvas, lambda z1, z2: (x0 + z1 * (x1 - x0), len(canvas) - y0 - z2 * (y1 - y0))

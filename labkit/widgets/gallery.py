@@ -62,7 +62,13 @@ def gallery(entries: Shelf, names: Sequence[str], columns: int = 10) -> Panel:
         size = (11, max(3.5, 0.24 * len(rivals)))
         figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1.3, 1])
         plots.image_grid(images, columns, left, ", ".join(chosen))
-        plots.ranking(compared, " ".join(chosen[1:]), right).set_xlabel(next(iter(own)))
+        own_name, (grey, orange) = " ".join(chosen[1:]), (plots.PALETTE[7], plots.PALETTE[1])
+        colours = [orange if name == own_name else grey for name in compared]
+        right.barh(list(compared), list(compared.values()), color=colours)
+        right.set(xscale="log", xlabel=next(iter(own)))
+        right.invert_yaxis()
+        right.tick_params(axis="y", length=0, labelsize="small")
+        right.get_yticklabels()[rivals.index(chosen)].set_fontweight("bold")
         scores = ", ".join(f"{name} {value:.3g}" for name, value in own.items())
         return plots.png(figure, dpi=80), f"{', '.join(chosen)}: {scores}"
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labkit import latent
 from labkit.widgets import canvas
-from labkit.widgets.panel import Panel, applied, dropdown, over_strip, row, slider, verdict
+from labkit.widgets.panel import Panel, applied, dropdown, row, slider, verdict
 
 STEPS = 9  # images in the strip of a walk
 WAYS = {"SLERP": latent.slerp, "LERP": latent.lerp}
@@ -24,12 +24,11 @@ def walk(
     image_range: tuple[float, float] = (-1, 1),
     classes: Sequence[str] = (),
 ) -> Panel:
-    """Choose two codes, SLERP or LERP, and t: the image there, and what the classifier sees in it.
+    """Choose two codes, SLERP or LERP, and t: the image there, above nine images of the whole way.
 
-    Below it the whole way is shown in nine images. generator: codes (N, D) → images (N, C, H, W) in
-    `image_range`; codes: name → code (D,), two at least; classifier: uint8 images → logits (N, K);
-    classes: their K names, numbers if not given. Networks are used in eval mode. Raises ValueError
-    for codes of different lengths and for images outside of `image_range`.
+    generator: codes (N, D) → images (N, C, H, W) in `image_range`; codes: name → code (D,), two at
+    least; classifier: uint8 images → logits (N, K); classes: their K names, numbers if not given.
+    Raises ValueError for codes of different lengths and for images outside of `image_range`.
     """
     shapes = {name: tuple(code.shape) for name, code in codes.items()}
     if len(codes) < 2 or len({*shapes.values()}) > 1 or len(next(iter(shapes.values()))) != 1:
@@ -47,8 +46,12 @@ def walk(
         z = WAYS[way](codes[start], codes[end], t)
         image = drawn(z[None])
         seen, p = verdict(classifier, image, classes)
-        picture = over_strip(whole_way(start, end, way), image[0], t * (STEPS - 1), p, classes)
-        return picture, f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{seen}"
+        picture = canvas.over_strip(
+            whole_way(start, end, way), image[0], t * (STEPS - 1), p, classes
+        )
+        return canvas.png(
+            picture
+        ), f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{seen}"
 
     start, end = (dropdown(end, list(codes), 200) for end in ("from", "to"))
     end.index = 1
@@ -123,8 +126,8 @@ def same_style(
     def render(model: str, kind: str, style: float) -> tuple[bytes, str]:
         images, chosen = in_all_classes(model, style), classes.index(kind)
         seen, p = verdict(classifier, images[chosen : chosen + 1], classes)
-        picture = over_strip(images, images[chosen], chosen, p, classes)
-        return picture, f"{model}, asked for {kind} in style {style:.1f}{seen}"
+        picture = canvas.over_strip(images, images[chosen], chosen, p, classes)
+        return canvas.png(picture), f"{model}, asked for {kind} in style {style:.1f}{seen}"
 
     model, kind = dropdown("model", list(models)), dropdown("class", classes)
     style = slider("style", 0, last, 0.1, ".1f")

@@ -24,8 +24,7 @@ class Panel:
     the sentence and the picture stays; while the panel is being made, the error is raised.
 
     width: of the picture, in CSS units, or "natural" for as many screen pixels as it has; rows: the
-    widgets above the picture, one control a row if not given; name: the box gets the CSS class
-    labkit-<name> beside labkit-panel.
+    widgets above it, if not one control a row; name: the box has the CSS class labkit-<name>.
     """
 
     def __init__(
@@ -78,30 +77,13 @@ class Panel:
 def verdict(
     classifier: Callable[[Tensor], Tensor] | None, image: Tensor, classes: Sequence[str] = ()
 ) -> tuple[str, Tensor]:
-    """What the classifier sees in a uint8 image (1, C, H, W): the end of a sentence, and p (K,).
-
-    Without a classifier a full stop, and K = 0.
-    """
+    """What a classifier sees in a uint8 image (1, C, H, W), in words, and p (K,); K = 0 without."""
     if classifier is None:
         return ".", torch.empty(0)
     p = applied(classifier, image).float().cpu().softmax(1)[0]
     best = int(p.argmax())
     name = classes[best] if classes else best
     return f": the classifier sees {name} with p = {p[best]:.2f}.", p
-
-
-def over_strip(
-    images: Tensor, image: Tensor, place: float, p: Tensor, classes: Sequence[str]
-) -> bytes:
-    """PNG of an image (C, H, W), large, beside the bars of p (K,) and above a strip of N images.
-
-    A pointer stands over the strip at `place`: 0 is its first image, N − 1 its last.
-    """
-    strip, picture = canvas.strip(images), canvas.enlarge(image)
-    width = strip.shape[1]
-    bars = canvas.bars(p, classes, width - picture.shape[1] - canvas.GAP, len(picture))
-    pointer = canvas.pointer(width, width / len(images) * (place + 0.5))
-    return canvas.png(canvas.arrange([[picture, bars], [pointer], [strip]]))
 
 
 @torch.inference_mode()
