@@ -11,7 +11,7 @@ from labkit import inpainting, weights
 from labkit.data import images as ladder
 from labkit.data.images import ImageSet
 from labkit.data.masks import visible_part
-from labkit.metrics.inpainting import psnr_hidden
+from labkit.inpainting import psnr_hidden
 from labkit.models import faces
 from labkit.models.gan import sample
 from labkit.training import faces as T

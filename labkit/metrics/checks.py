@@ -45,8 +45,7 @@ def check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor):
         raise ValueError(f"expected a torch tensor, got {type(images)}; use torch.from_numpy")
     if images.ndim != 4 or images.shape[1] not in (1, 3):
-        shape = tuple(images.shape)
-        raise ValueError(f"expected images (N, 1 or 3, H, W), got {shape}; reshape with .view")
+        raise ValueError(f"expected images (N, 1 or 3, H, W), got {tuple(images.shape)}; use .view")
     if images.dtype == torch.uint8 or not len(images):
         return
     if not images.is_floating_point():
