@@ -14,10 +14,7 @@ def check_counts(**counts: int) -> None:
 
 
 def check_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Features x (N, D) and y (M, D), tensors or arrays, as CPU tensors of float32 or float64.
-
-    Raises ValueError for shapes that do not fit and for values that are not finite.
-    """
+    """Finite features (N, D), (M, D), as float32 or float64 on the CPU; ValueError for others."""
     x, y = (torch.as_tensor(features).detach().cpu() for features in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         found = f"got {tuple(x.shape)} and {tuple(y.shape)}; make both with the same classifier"

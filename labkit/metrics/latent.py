@@ -12,10 +12,7 @@ from labkit.metrics.checks import check_counts
 
 
 def knn_predictions(mu: Tensor, labels: Tensor, k: int = 15, folds: int = 5) -> Tensor:
-    """The majority label of the `k` nearest codes in other folds of mu (N, J), int64 (N,).
-
-    Raises ValueError if a class of labels (N,) has fewer images than folds.
-    """
+    """Majority label (N,) of the `k` nearest codes in other folds; ValueError for a rare class."""
     rarest = labels.unique(return_counts=True)[1].min().item()
     if rarest < folds:
         raise ValueError(f"each class needs {folds} codes or more; the rarest has {rarest}")

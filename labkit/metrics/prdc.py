@@ -21,10 +21,7 @@ from labkit.metrics.checks import check_counts, check_enough, check_features
 
 
 def prdc(real: Tensor, generated: Tensor, k: int = 5, batch_size: int = 1000) -> dict[str, float]:
-    """precision, recall, density, coverage of features real (N, D) and generated (M, D).
-
-    Raises ValueError for features that cannot be compared, or fewer than k + 1 of them.
-    """
+    """Scores of generated features (M, D) by real ones (N, D); ValueError unless N, M exceed k."""
     check_counts(k=k, batch_size=batch_size)
     real, generated = check_features(real, generated)
     check_enough(real, generated, k + 1, f"the {k} nearest neighbours of each among the others")

@@ -67,10 +67,7 @@ def strip(images: Tensor) -> np.ndarray:
 
 
 def bars(probabilities: Tensor, names: Sequence[str], width: int, height: int) -> np.ndarray:
-    """Bars of probabilities (K,), the largest in orange, between their names and values.
-
-    Without names they are numbered; of no probabilities, the canvas is empty.
-    """
+    """Bars of probabilities (K,) with their names or numbers, the largest orange; K may be 0."""
     if not len(probabilities):
         return np.empty((0, 0, 3), np.uint8)
     names = names or [*map(str, range(len(probabilities)))]

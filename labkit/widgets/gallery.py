@@ -13,10 +13,7 @@ from labkit.widgets.panel import Panel, dropdown, row, wide
 
 
 def scrubber(frames: Sequence[bytes], labels: Sequence[str], description: str = "epoch") -> Panel:
-    """A slider to drag, step or play through frames (PNG bytes), beginning with the last one.
-
-    Raises ValueError unless there is a frame, and one label a frame.
-    """
+    """A slider to drag, step or play through frames (PNG bytes), 1 or more, with a label each."""
     if not frames or len(frames) != len(labels):
         found = f"{len(frames)} frames and {len(labels)} labels"
         raise ValueError(f"scrubber needs a frame or more, and one label a frame; got {found}")

@@ -37,10 +37,7 @@ def palindrome_gates(network: nn.Module, start: str, encoding: Encoding = one_ho
 
 @torch.no_grad()
 def gates(network: nn.Module, digits: str, encoding: Encoding = one_hot) -> tuple[bytes, str]:
-    """The gates while `network` reads the digits as a PNG, and its prediction in words.
-
-    Raises ValueError for anything but 1 to 99 digits.
-    """
+    """PNG of the gates, and the prediction in words, after 1 to 99 digits; else a ValueError."""
     digits = digits.replace(" ", "")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 99:
         raise ValueError(f"Type 1 to 99 digits and nothing else, for example 1232; got {digits!r}")
