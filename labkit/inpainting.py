@@ -1,7 +1,7 @@
-"""Restoring the hidden part of an image: two baselines and two models.
+"""Restoring the hidden part of an image, by two baselines and two models, and its PSNR.
 
-Images are (N, C, H, W), uint8 or float in [0, 1]; a mask (1, H, W) is 1 where they are visible. Each
-method returns its estimate of the whole images, float in [0, 1] on the CPU, from visible pixels.
+Images are (N, C, H, W), uint8 or float in [0, 1]; a mask (1, H, W) is 1 where they are visible.
+Methods return whole images, float in [0, 1] on the CPU, estimated from the visible pixels.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,25 @@ from labkit.profile import autocast
 def fill(images: Tensor, mask: Tensor, guess: Tensor) -> Tensor:
     """The images where they are visible, and the guess elsewhere: float in [0, 1]."""
     return torch.where(mask.bool(), unit_range(images), guess)
+
+
+def psnr_hidden(images: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, (N,), of the pixels where `mask` (1, H, W) is 0.
+
+        PSNR = 10 log₁₀ (1 / mean (x − y)²)
+
+    Equal pixels give ∞. It prefers a blurred guess to a sharp one that is shifted by a pixel, and
+    its mean is one of decibels, not of squared errors. Raises ValueError for shapes that do not fit
+    and if nothing is hidden.
+    """
+    if guess.shape != images.shape or mask.shape[-2:] != images.shape[-2:]:
+        shapes = [tuple(part.shape) for part in (images, guess, mask)]
+        raise ValueError(f"the shapes of images, guess and mask must fit each other; got {shapes}")
+    hidden = (mask == 0).expand(images.shape[1:])
+    if not hidden.any():
+        raise ValueError("nothing is hidden, so nothing was restored; pass a mask with zeros")
+    x, y = (unit_range(part)[:, hidden].double() for part in (images, guess))
+    return 10 * torch.log10(1 / (x - y).square().mean(1))
 
 
 def by_mean(images: Tensor, mask: Tensor, references: Tensor) -> Tensor:
@@ -79,8 +98,8 @@ def search(
     of neighbouring pixels are independent. watch: called after each step with its number and z.
     """
     device, was_training = next(vae.parameters()).device, vae.training
-    x, mask = unit_range(images.to(device)), mask.to(device)
-    mean, precision = (part.to(device) for part in prior)
+    x = unit_range(images.to(device))
+    mask, mean, precision = (part.to(device) for part in (mask, *prior))
     z = mean.repeat(len(x), 1).requires_grad_()
     optimizer = torch.optim.Adam([z], lr)
     vae.eval()

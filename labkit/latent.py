@@ -67,9 +67,8 @@ def path_length(points: Tensor) -> float:
 def normal_grid(n: int) -> Tensor:
     """n × n points (n, n, 2), each the centre of an equal share of a 2-D standard normal.
 
-    Coordinates are the quantiles Φ⁻¹((k + ½) / n) (Kingma & Welling 2014, appendix A), the first
-    growing to the right, the second to the top, as in a picture of the plane with rows of n images.
-    Raises ValueError unless n is a whole number of at least 1.
+    Coordinates are Φ⁻¹((k + ½) / n) (Kingma & Welling 2014, appendix A), growing to the right and
+    to the top of a picture with rows of n images. ValueError unless n is a whole number, 1 or more.
     """
     if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n must be a whole number, at least one point a side; got {n!r}")
@@ -88,10 +87,7 @@ class PrincipalAxes(NamedTuple):
 
 
 def principal_axes(codes: Tensor) -> PrincipalAxes:
-    """Principal component analysis of codes (N, J): all J directions, largest variance first.
-
-    A direction's largest component is positive. Raises ValueError unless N > J.
-    """
+    """All J principal axes of codes (N, J), largest variance first; ValueError unless N > J."""
     if codes.ndim != 2 or len(codes) <= codes.shape[1]:
         raise ValueError(f"expected codes (N, J) with N > J, got {tuple(codes.shape)}")
     from sklearn.decomposition import PCA  # here: interpolation does not need it
@@ -99,5 +95,5 @@ def principal_axes(codes: Tensor) -> PrincipalAxes:
     pca = PCA(svd_solver="full").fit(codes.double().cpu().numpy())
     parts = pca.mean_, pca.components_, pca.explained_variance_**0.5, pca.explained_variance_ratio_
     mean, directions, sd, share = (torch.from_numpy(part).float() for part in parts)
-    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))  # made positive
     return PrincipalAxes(mean, directions * largest.sign(), sd, share)

@@ -36,19 +36,18 @@ def show(figure: Figure, caption: str) -> None:
     """
     from IPython.display import Markdown, display
 
-    if "PYTEST_VERSION" in os.environ or os.environ.get("LABKIT_CHECK_FIGURES") == "1":
-        problems = _problems(figure)
-        if problems:
-            plt.close(figure)
-            raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
+    if problems := _problems(figure):
+        plt.close(figure)
+        raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
     kind, picture = fewer_bytes(png(figure))
     display({kind: picture, "text/plain": caption}, raw=True, metadata={kind: {"alt": caption}})
     display(Markdown(f"*{caption}*"))
 
 
 def _problems(figure: Figure) -> list[str]:
+    asked = "PYTEST_VERSION" in os.environ or os.environ.get("LABKIT_CHECK_FIGURES") == "1"
     path = folders.repository() / "tests" / "figure_check.py"
-    if not path.is_file():  # an installed labkit has no tests
+    if not (asked and path.is_file()):  # an installed labkit has no tests
         return []
     spec = importlib.util.spec_from_file_location("figure_check", path)
     module = importlib.util.module_from_spec(spec)
@@ -142,8 +141,6 @@ def _apart(places: np.ndarray, sizes: np.ndarray, limit: float) -> np.ndarray:
         away = places[:, None] - places
         missing = need - np.abs(away)  # (K, K, 2), by axis; boxes overlap where both are positive
         overlap = (missing > 0).all(-1) & (order != 0)
-        if not overlap.any():
-            break
         shorter = missing == missing.min(-1, keepdims=True)
         signs = np.where(away == 0, order[..., None], np.sign(away))
         places += (0.3 * signs * missing * shorter * overlap[..., None]).sum(1)
@@ -165,7 +162,7 @@ def thumbnails(
     square, away = np.floor(place).astype(int), np.abs(place % 1 - 0.5).max(1)
     canvas = np.full((cells, cells, *images.shape[-2:], 3), 255, np.uint8)
     for k in np.argsort(-away):  # the nearest to the middle is drawn last
-        if 0 <= square[k].min() and square[k].max() < cells:
+        if square[k].min() >= 0 and square[k].max() < cells:
             canvas[cells - 1 - square[k, 1], square[k, 0]] = images[k].permute(1, 2, 0).cpu()
     canvas = np.concatenate(np.concatenate(canvas, 1), 1)
     extent = (low[0], high[0], low[1], high[1])
@@ -182,22 +179,19 @@ def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> 
     cell = np.asarray(trace.c)
     order, limit = np.argsort(-np.abs(cell[-1])), np.abs(cell).max()
     every = -(-len(digits) // 20)  # more tick labels than this would touch
-    gate = dict(vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
-    panels = [
-        ("input gate i", trace.i, gate),
-        ("forget gate f", trace.f, gate),
-        ("output gate o", trace.o, gate),
-        ("cell state c", cell, gate | dict(vmin=-limit, vmax=limit, cmap="RdBu_r")),
-    ]
-    pictures = []
-    for (above, below), (name, values, look) in zip(axes.T, panels, strict=True):
-        values = np.asarray(values)
-        pictures.append(above.imshow(values.T[order], aspect="auto", **look))
+    gates = {"input gate i": trace.i, "forget gate f": trace.f, "output gate o": trace.o}
+    panels, pictures = gates | {"cell state c": cell}, []
+    for (above, below), (name, values) in zip(axes.T, panels.items(), strict=True):
+        values, look = np.asarray(values), dict(vmin=0, vmax=1, cmap="viridis")
+        if name not in gates:
+            look = dict(vmin=-limit, vmax=limit, cmap="RdBu_r")
+        look |= dict(aspect="auto", interpolation="nearest")
+        pictures.append(above.imshow(values.T[order], **look))
         above.set(xlabel=name, xticks=[], yticks=[])
         below.plot(np.abs(values).mean(axis=1), marker=".")
         below.set_xticks(range(0, len(digits), every), digits[::every])
         below.set(xlim=(-0.5, len(values) - 0.5), xlabel="digit read")
-        below.set_ylim(0, 1 if look is gate else None)
+        below.set_ylim(0, 1 if name in gates else None)
     bars = [(pictures[2], axes[:, :3], 100), (pictures[3], axes[:, 3], 30)]
     for picture, columns, aspect in bars:  # one scale for the three gates, one for the cell
         axes[0, 0].figure.colorbar(picture, ax=columns, location="top", shrink=0.9, aspect=aspect)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit import weights
+from labkit import folders
 from labkit.data.images import ImageSet
 from labkit.metrics.checks import check_images, unit_range
 from labkit.metrics.frechet import frechet_distance, frechet_infinity
@@ -101,10 +101,10 @@ def test_bytes_and_floats_of_one_image_are_the_same():
 
 
 def test_a_classifier_that_is_not_the_recorded_one_measures_nothing(tmp_path, monkeypatch):
-    shipped = weights.folder()
+    shipped = folders.weights()
     for end in ("pt", "json"):
         shutil.copy(shipped / f"classifier_mnist.{end}", tmp_path)
-    monkeypatch.setattr(weights, "folder", lambda: tmp_path)
+    monkeypatch.setattr(folders, "weights", lambda: tmp_path)
     digits = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     images = ImageSet(
         "mnist",

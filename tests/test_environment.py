@@ -25,6 +25,8 @@ TOP_LEVEL = {
     "tests",
     "README.md",
     "pyproject.toml",
+    "LICENSE",
+    "CONTRIBUTING.md",
 }
 
 

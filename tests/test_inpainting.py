@@ -10,7 +10,7 @@ from torch import nn
 
 from labkit import inpainting as I
 from labkit.data.masks import SIDES, random_masks, visible_part
-from labkit.metrics.inpainting import psnr_hidden
+from labkit.inpainting import psnr_hidden
 from labkit.models import draw
 from labkit.models.autoencoder import Inpainter
 from labkit.models.vae import VAE, face_vae

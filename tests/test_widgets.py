@@ -15,8 +15,8 @@ from torch import nn
 from labkit import latent, widgets
 from labkit.models import LSTM, Classifier
 from labkit.widgets import canvas
-from labkit.widgets.palindrome import gates
 from labkit.widgets.panel import applied
+from labkit.widgets.sequences import gates
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -1,7 +1,4 @@
-"""How many answers of a sequence model are right, and where are the mistakes?
-
-Answers and predictions are tokens, int64 (N, L): places in labkit.data.arithmetic.SYMBOLS.
-"""
+"""How many answers of a sequence model, tokens int64 (N, L), are right, and where are mistakes?"""
 
 import numpy as np
 import pandas as pd
@@ -47,10 +44,9 @@ def confusion_by_position(predicted: Tensor, answers: Tensor) -> Tensor:
 
 
 def carries(queries: Queries) -> Tensor:
-    """Number of carries in a + b, or of borrows in a − b, int64 (N,).
+    """Number of carries in a + b, or of borrows in a − b, int64 (N,), the larger operand above.
 
-    A column carries if its digits and the carry into it sum to 10 or more. Borrows are counted as
-    on paper, with the smaller operand taken from the larger.
+    A column carries if its digits and the carry into it sum to 10 or more.
     """
     large, small = torch.maximum(queries.a, queries.b), torch.minimum(queries.a, queries.b)
     count, carry = torch.zeros_like(large), torch.zeros_like(large)

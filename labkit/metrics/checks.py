@@ -14,10 +14,7 @@ def check_counts(**counts: int) -> None:
 
 
 def check_features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Features x (N, D) and y (M, D), tensors or arrays, as CPU tensors of float32 or float64.
-
-    Raises ValueError for shapes that do not fit and for values that are not finite.
-    """
+    """Finite features (N, D), (M, D), as float32 or float64 on the CPU; ValueError for others."""
     x, y = (torch.as_tensor(features).detach().cpu() for features in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         found = f"got {tuple(x.shape)} and {tuple(y.shape)}; make both with the same classifier"
@@ -45,8 +42,7 @@ def check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor):
         raise ValueError(f"expected a torch tensor, got {type(images)}; use torch.from_numpy")
     if images.ndim != 4 or images.shape[1] not in (1, 3):
-        shape = tuple(images.shape)
-        raise ValueError(f"expected images (N, 1 or 3, H, W), got {shape}; reshape with .view")
+        raise ValueError(f"expected images (N, 1 or 3, H, W), got {tuple(images.shape)}; use .view")
     if images.dtype == torch.uint8 or not len(images):
         return
     if not images.is_floating_point():

@@ -37,10 +37,7 @@ def describe(classifier: nn.Module, images: Tensor, real_features: Tensor) -> di
 
 
 def class_histogram(probabilities: Tensor) -> Tensor:
-    """Share of the images for which each class is the most probable: (K,), sums to 1.
-
-    Raises ValueError unless the probabilities are (N, K), N at least 1, and finite.
-    """
+    """Share of images whose likeliest class is k, (K,); ValueError unless (N, K) and finite."""
     if probabilities.ndim != 2 or not len(probabilities) or not probabilities.isfinite().all():
         found = f"{tuple(probabilities.shape)}, {int(probabilities.isnan().sum())} of them NaN"
         raise ValueError(f"expected finite class probabilities (N, K), got {found}; see classify()")

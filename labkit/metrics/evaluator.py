@@ -37,11 +37,9 @@ class Evaluator:
         self.variance = total_variance(self.features)
 
     def distance(self, images: Tensor) -> dict[str, float]:
-        """Fréchet distance and class balance of images (N, C, H, W).
+        """Fréchet distance, also in percent of the real variance, and class balance of images.
 
-        frechet: classifier Fréchet distance; percent: the same in percent of the total variance of
-        the real features; classes: how many have more than 1 % of the images; uneven: share of
-        images that would have to change class to give the class histogram of the real ones.
+        classes: how many have more than 1 % of the images; uneven: `histogram_distance` to real.
         """
         return self._distance(*self._classify(images))
 

@@ -2,11 +2,10 @@
 
     d² = ‖μ_x − μ_y‖² + tr(Σ_x + Σ_y − 2 (Σ_x Σ_y)^½)     (Dowson & Landau 1982; Heusel et al. 2017)
 
-The features are those of the kit's own classifier: do not compare with published Inception-FIDs.
-
-Pitfalls. The distance sees only means and covariances. Two samples of one distribution score about
-`expected_floor`, not 0: compare at equal N, also real images with real ones. This bias depends on
-the model, so a ranking can change with N (Chong & Forsyth 2020); `frechet_infinity` removes it.
+Pitfalls. Scores by the kit's own classifier do not compare with published Inception-FIDs. Only
+means and covariances count. Two samples of one distribution score about `expected_floor`, not 0:
+compare at equal N, also real images with real ones. This bias depends on the model, so a ranking
+can change with N (Chong & Forsyth 2020); `frechet_infinity` removes it.
 """
 
 from typing import NamedTuple

@@ -13,7 +13,7 @@ def gradient_flow(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]
     batch and units: ∂c_T/∂c_t if the cell state were the only path.
     """
     states = list(network.states(x))
-    # the sum over the batch, because its gradient at a sequence is that of the sequence's own loss
+    # summed over the batch: the gradient at a sequence is then that of the sequence's own loss
     loss = F.cross_entropy(network.read_out(states[-1].h), y, reduction="sum")
     flow = {}
     for name in ("h", "c"):

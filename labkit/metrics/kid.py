@@ -26,10 +26,7 @@ class KID(NamedTuple):
 
 
 def kid(x: Tensor, y: Tensor, subsets: int = 50, size: int = 1000, seed: int = 0) -> KID:
-    """KID of features x (N, D) and y (M, D): MMD²_u of random subsets of `size` of each.
-
-    Raises ValueError for features that cannot be compared, or fewer of them than `size`.
-    """
+    """MMD²_u of random subsets of features (N, D) and (M, D); ValueError for fewer than `size`."""
     if subsets < 2 or size < 2:
         raise ValueError(f"KID needs 2 or more subsets of 2 or more; got {subsets} of {size}")
     x, y = check_features(x, y)

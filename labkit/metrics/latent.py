@@ -12,10 +12,7 @@ from labkit.metrics.checks import check_counts
 
 
 def knn_predictions(mu: Tensor, labels: Tensor, k: int = 15, folds: int = 5) -> Tensor:
-    """The majority label of the `k` nearest codes in other folds of mu (N, J), int64 (N,).
-
-    Raises ValueError if a class of labels (N,) has fewer images than folds.
-    """
+    """Majority label (N,) of the `k` nearest codes in other folds; ValueError for a rare class."""
     rarest = labels.unique(return_counts=True)[1].min().item()
     if rarest < folds:
         raise ValueError(f"each class needs {folds} codes or more; the rarest has {rarest}")
@@ -64,10 +61,9 @@ def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
 
 
 def factor_r2(mu: Tensor, factor: Tensor, k: int = 15, folds: int = 5) -> float:
-    """Share of a factor's variance (R²) that the `k` nearest codes predict, in [0, 1].
+    """R² of a factor (N,) predicted by the `k` nearest codes (N, J) of other folds, in [0, 1].
 
-    mu: codes (N, J); factor: (N,). Cross-validated; a prediction worse than the mean counts as 0.
-    Raises ValueError for a constant factor, which has no variance to predict.
+    Worse than the mean counts as 0. Raises ValueError for a constant factor.
     """
     if not factor.double().var() > 0:  # written so that NaN fails too
         raise ValueError("the factor is constant or not finite, so it has no variance to predict")
@@ -81,7 +77,7 @@ def rank_correlations(mu: Tensor, factor: Tensor, labels: Tensor) -> list[float]
     """Spearman's ρ of each dimension of codes (N, J) with a factor (N,), averaged over classes.
 
     Across classes, a dimension that only separates ones from zeros would correlate with the width.
-    Returns J numbers; NaN where the dimension or the factor is constant within a class.
+    NaN where the dimension or the factor is constant within a class.
     """
     members = [labels == label for label in labels.unique()]
     rho = [[spearmanr(z[m].numpy(), factor[m].numpy()).statistic for m in members] for z in mu.T]

@@ -12,12 +12,11 @@ from torch import Tensor
 def memorisation(generated: Tensor, held_out: Tensor, quantile: float = 0.01) -> dict[str, float]:
     """Compare distances to the nearest training image of generated (N,) and of test images (M,).
 
-    The distances are those of `pixels.nearest(images, train)[0]`. median, median_test: of each;
-    closer: the probability that a generated image is closer to the training set than a test image
-    is, ½ for new images and 1 for copies (Mann–Whitney's U / NM; Meehan et al. 2020,
-    arXiv:2004.05675); copies: share of generated images closer than this quantile of the test
-    images, about `quantile` for new images. Raises ValueError for distances that are negative or
-    not finite, and for too few test images for the quantile.
+    The distances are `pixels.nearest(images, train)[0]`. closer: the probability that a generated
+    image is closer to the training set than a test image, ½ for new images and 1 for copies
+    (Mann–Whitney's U / NM; Meehan et al. 2020, arXiv:2004.05675); copies: share of generated images
+    closer than this quantile of the test images, about `quantile` for new ones. Raises ValueError
+    for distances that are negative or not finite, and for too few test images for the quantile.
     """
     for name, d in (("generated", generated), ("test", held_out)):
         if d.ndim != 1 or not len(d) or not d.isfinite().all() or (d < 0).any():

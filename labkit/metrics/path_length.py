@@ -52,7 +52,6 @@ def perceptual_path_length(
         found.append(features(images).double())
     steps = torch.cat(found).unflatten(0, (n, 2)).diff(dim=1)[:, 0]  # (n, D)
     lengths = steps.square().sum(1) / epsilon**2
-    bad = int((~lengths.isfinite()).sum())
-    if bad:
+    if bad := int((~lengths.isfinite()).sum()):
         raise ValueError(f"{bad} of {n} path lengths are not finite; look at the drawn images")
     return lengths.mean().item(), (lengths.std() / n**0.5).item()

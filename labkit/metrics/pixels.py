@@ -1,7 +1,6 @@
-"""What is in the pixels of a data set: grey levels, class means, copies, nearest neighbours.
+"""What is in the pixels of uint8 images (N, C, H, W): grey levels, class means, copies, neighbours.
 
-Images are uint8 (N, C, H, W). Distances are root mean square differences of pixels in [0, 1]: 0 for
-a copy, 1 between black and white.
+Distances are root mean square differences of pixels in [0, 1], from 0 to 1 (black and white).
 """
 
 from collections import defaultdict
@@ -74,10 +73,7 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tuple[Tensor, Tensor]:
-    """Distance of each query (N) to its nearest reference, (N,), and its index, int64 (N,).
-
-    Memory holds N × batch_size distances.
-    """
+    """Distance of each query to the nearest reference, and that one's index, (N,) each."""
     best = [rms_distances(queries, part).min(1) for part in references.split(batch_size)]
     distances, indices = (torch.stack(column) for column in zip(*best, strict=True))  # (parts, N)
     indices += torch.arange(len(best))[:, None] * batch_size
@@ -88,8 +84,7 @@ def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tu
 def closest_across(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` closest pairs of images of different classes, at most one for each two classes.
 
-    Returns indices int64 (count, 2) and distances (count,), closest first. Raises ValueError for a
-    single class.
+    Returns indices int64 (count, 2) and distances (count,), sorted. ValueError for a single class.
     """
     check_counts(count=count)
     places = {label: (labels == label).nonzero()[:, 0] for label in labels.unique().tolist()}
@@ -100,5 +95,5 @@ def closest_across(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, 
         distances = rms_distances(images[places[one]], images[places[other]])
         i, j = divmod(distances.argmin().item(), distances.shape[1])
         found.append((distances[i, j].item(), places[one][i].item(), places[other][j].item()))
-    found = sorted(found)[:count]
-    return torch.tensor([pair[1:] for pair in found]), torch.tensor([pair[0] for pair in found])
+    distances, *indices = zip(*sorted(found)[:count], strict=True)
+    return torch.tensor(indices).T, torch.tensor(distances)

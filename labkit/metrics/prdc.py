@@ -21,11 +21,7 @@ from labkit.metrics.checks import check_counts, check_enough, check_features
 
 
 def prdc(real: Tensor, generated: Tensor, k: int = 5, batch_size: int = 1000) -> dict[str, float]:
-    """precision, recall, density, coverage of features real (N, D) and generated (M, D).
-
-    k: which nearest neighbour sets the radius. Memory holds `batch_size` rows of distances. Raises
-    ValueError for features that cannot be compared, or fewer than k + 1 of them.
-    """
+    """Scores of generated features (M, D) by real ones (N, D); ValueError unless N, M exceed k."""
     check_counts(k=k, batch_size=batch_size)
     real, generated = check_features(real, generated)
     check_enough(real, generated, k + 1, f"the {k} nearest neighbours of each among the others")
@@ -36,7 +32,7 @@ def prdc(real: Tensor, generated: Tensor, k: int = 5, batch_size: int = 1000) ->
     for rows, radii in zip(x.split(batch_size), radii_x.split(batch_size), strict=True):
         d2 = _squared_distances(rows, y)
         inside = d2 < radii[:, None]
-        balls = balls + inside.sum(0)
+        balls += inside.sum(0)
         filled.append(inside.any(1))
         recalled.append((d2 < radii_y).any(1))
     return {

@@ -15,12 +15,11 @@ CUT = 0.25  # cycles per pixel: half of the highest frequency that a grid can sh
 
 @torch.inference_mode()
 def sharpness(images: Tensor, batch_size: int = 2000) -> dict[str, float]:
-    """Variance of the Laplacian and share of high frequencies of images (N, C, H, W).
+    """Sharpness of images (N, C, H, W), uint8 or in [0, 1], 3×3 or larger; else a ValueError.
 
-    images: uint8 or float in [0, 1], each at least 3×3. laplacian: variance over the pixels of
-    x(left) + x(right) + x(above) + x(below) − 4x, averaged over images (Pech-Pacheco et al. 2000).
-    high_frequency: share of the energy (squared amplitudes, without each image's mean) at
-    frequencies above ¼ cycle per pixel, in [0, 1]. Raises ValueError for other images.
+    laplacian: variance over the pixels of x(left) + x(right) + x(above) + x(below) − 4x, averaged
+    over images (Pech-Pacheco et al. 2000). high_frequency: share of the energy (squared amplitudes,
+    without each image's mean) at frequencies above ¼ cycle per pixel.
     """
     check_images(images)
     height, width = images.shape[-2:]
@@ -43,11 +42,8 @@ def sharpness(images: Tensor, batch_size: int = 2000) -> dict[str, float]:
 
 
 def sharpness_ratio(images: Tensor, real: Tensor) -> dict[str, float]:
-    """`sharpness` of images over that of real ones: below 1 blurred, above 1 noisy.
-
-    Raises ValueError if the real images are flat.
-    """
+    """`sharpness` of images over that of real ones, not flat: below 1 blurred, above 1 noisy."""
     ours, theirs = sharpness(images), sharpness(real)
     if not all(theirs.values()):
-        raise ValueError("the real images are flat, so that no ratio is defined; pass other images")
+        raise ValueError("the real images are flat, so no ratio is defined; pass other images")
     return {name: value / theirs[name] for name, value in ours.items()}

@@ -1,12 +1,10 @@
 """Interactive panels: each takes a trained model, or pictures of one, and never trains."""
 
 from labkit.widgets import canvas
-from labkit.widgets.arithmetic import calculator, handwritten
-from labkit.widgets.faces import completeness, directions
 from labkit.widgets.gallery import gallery, scrubber
-from labkit.widgets.latent_space import latent_plane, same_style, walk
-from labkit.widgets.palindrome import palindrome_gates
+from labkit.widgets.latent_space import completeness, directions, latent_plane, same_style, walk
 from labkit.widgets.panel import Panel
+from labkit.widgets.sequences import calculator, handwritten, palindrome_gates
 
 __all__ = ["Panel", "calculator", "canvas", "completeness", "directions", "gallery", "handwritten"]
 __all__ += ["latent_plane", "palindrome_gates", "same_style", "scrubber", "walk"]

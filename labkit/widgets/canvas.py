@@ -67,10 +67,7 @@ def strip(images: Tensor) -> np.ndarray:
 
 
 def bars(probabilities: Tensor, names: Sequence[str], width: int, height: int) -> np.ndarray:
-    """Bars of probabilities (K,), the largest in orange, between their names and values.
-
-    Without names they are numbered; of no probabilities, the canvas is empty.
-    """
+    """Bars of probabilities (K,) with their names or numbers, the largest orange; K may be 0."""
     if not len(probabilities):
         return np.empty((0, 0, 3), np.uint8)
     names = names or [*map(str, range(len(probabilities)))]
@@ -110,8 +107,8 @@ def arrange(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 def over_strip(
     images: Tensor, image: Tensor, place: float, p: Tensor, classes: Sequence[str]
-) -> np.ndarray:
-    """An image (C, H, W), large, beside the bars of p (K,) and above a strip of N images.
+) -> bytes:
+    """PNG of an image (C, H, W), large, beside the bars of p (K,) and above a strip of N images.
 
     A triangle points down at `place`: 0 is the first image, N − 1 the last.
     """
@@ -120,7 +117,7 @@ def over_strip(
     x, pointer = width / len(images) * (place + 0.5), Image.new("RGB", (width, 9), "white")
     ImageDraw.Draw(pointer).polygon([(x - 8, 0), (x + 8, 0), (x, 8)], fill=ORANGE)
     beside = bars(p, classes, width - large.shape[1] - GAP, len(large))
-    return arrange([[large, beside], [np.asarray(pointer)], [below]])
+    return png(arrange([[large, beside], [np.asarray(pointer)], [below]]))
 
 
 def cross_hairs(canvas: np.ndarray, x: float, y: float) -> np.ndarray:

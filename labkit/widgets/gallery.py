@@ -13,10 +13,7 @@ from labkit.widgets.panel import Panel, dropdown, row, wide
 
 
 def scrubber(frames: Sequence[bytes], labels: Sequence[str], description: str = "epoch") -> Panel:
-    """A slider through frames (PNG bytes), dragged, stepped with the arrow keys or played.
-
-    It begins with the last one. Raises ValueError unless there is a frame, and one label a frame.
-    """
+    """A slider to drag, step or play through frames (PNG bytes), 1 or more, with a label each."""
     if not frames or len(frames) != len(labels):
         found = f"{len(frames)} frames and {len(labels)} labels"
         raise ValueError(f"scrubber needs a frame or more, and one label a frame; got {found}")
@@ -41,8 +38,7 @@ def gallery(entries: Shelf, names: Sequence[str], columns: int = 10) -> Panel:
 
     entries: a tuple of `names` (say data, model, size) → uint8 images (N, C, H, W) and scores,
     name → number. Rivals have the same first name; the first score is compared, on a logarithmic
-    axis, so it must be positive. A choice that is no entry gets a sentence that says which there
-    are. Raises ValueError for no entries, or keys that do not fit `names`.
+    axis, so it must be positive. Raises ValueError for no entries, or keys that do not fit `names`.
     """
     if not entries or any(len(key) != len(names) for key in entries):
         wanted = f"an entry or more, each under a tuple of {len(names)} names: {', '.join(names)}"
@@ -62,8 +58,7 @@ def gallery(entries: Shelf, names: Sequence[str], columns: int = 10) -> Panel:
         size = (11, max(3.5, 0.24 * len(rivals)))
         figure, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1.3, 1])
         plots.image_grid(images, columns, left, ", ".join(chosen))
-        own_name, (grey, orange) = " ".join(chosen[1:]), (plots.PALETTE[7], plots.PALETTE[1])
-        colours = [orange if name == own_name else grey for name in compared]
+        colours = [plots.PALETTE[1 if key == chosen else 7] for key in rivals]
         right.barh(list(compared), list(compared.values()), color=colours)
         right.set(xscale="log", xlabel=next(iter(own)))
         right.invert_yaxis()

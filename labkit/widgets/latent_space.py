@@ -1,4 +1,4 @@
-"""Latent spaces: a walk between two codes, the plane of a 2-D VAE, one style in all classes."""
+"""Panels for latent spaces, and what a model restores of an image that is partly hidden."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from labkit import latent
+from labkit.data.masks import SIDES, visible_part
+from labkit.inpainting import fill, psnr_hidden
 from labkit.widgets import canvas
-from labkit.widgets.panel import Panel, applied, dropdown, row, slider, verdict
+from labkit.widgets.panel import Panel, applied, dropdown, row, slider, verdict, wide
 
 STEPS = 9  # images in the strip of a walk
 WAYS = {"SLERP": latent.slerp, "LERP": latent.lerp}
 TOOLTIPS = ["along a great circle", "straight on"]  # a label above the buttons breaks the row
 SIDE = 420  # pixels, of the latent plane
+STRIP = 7  # images along one direction
 
 
 def walk(
@@ -46,12 +49,9 @@ def walk(
         z = WAYS[way](codes[start], codes[end], t)
         image = drawn(z[None])
         seen, p = verdict(classifier, image, classes)
-        picture = canvas.over_strip(
-            whole_way(start, end, way), image[0], t * (STEPS - 1), p, classes
-        )
-        return canvas.png(
-            picture
-        ), f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{seen}"
+        strip, place = whole_way(start, end, way), t * (STEPS - 1)
+        picture = canvas.over_strip(strip, image[0], place, p, classes)
+        return picture, f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{seen}"
 
     start, end = (dropdown(end, list(codes), 200) for end in ("from", "to"))
     end.index = 1
@@ -73,10 +73,9 @@ def latent_plane(
 ) -> Panel:
     """Two sliders move a point over encoded images; the image decoded there follows.
 
-    decode: codes (N, 2) → images (N, C, H, W) in `image_range`; points: encoded images (N, 2), in
-    units of the prior's σ, with labels (N,); the plane is shown to ±limit σ; classifier: uint8
-    images → logits (N, K); classes: the K names of its classes and of the labels. Raises ValueError
-    for a latent that has not two dimensions and for images outside of `image_range`.
+    decode: codes (N, 2) → images (N, C, H, W) in `image_range`; points: encoded images (N, 2) with
+    labels (N,), shown to ±limit, in σ of the prior; classifier: uint8 images → logits (N, K);
+    classes: K names. Raises ValueError for other latent dimensions than two and for other images.
     """
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
         found = f"points {tuple(points.shape)} with labels {tuple(labels.shape)}"
@@ -127,9 +126,87 @@ def same_style(
         images, chosen = in_all_classes(model, style), classes.index(kind)
         seen, p = verdict(classifier, images[chosen : chosen + 1], classes)
         picture = canvas.over_strip(images, images[chosen], chosen, p, classes)
-        return canvas.png(picture), f"{model}, asked for {kind} in style {style:.1f}{seen}"
+        return picture, f"{model}, asked for {kind} in style {style:.1f}{seen}"
 
     model, kind = dropdown("model", list(models)), dropdown("class", classes)
     style = slider("style", 0, last, 0.1, ".1f")
     controls = {"model": model, "kind": kind, "style": style}
     return Panel(render, controls, rows=[row(model, kind), style], name="same-style")
+
+
+def directions(
+    decode: Callable[[Tensor], Tensor],
+    axes: latent.PrincipalAxes,
+    codes: dict[str, Tensor],
+    count: int = 5,
+    limit: float = 3.0,
+    image_range: tuple[float, float] = (0, 1),
+) -> Panel:
+    """Move an image along the first principal directions of a latent space, a slider for each.
+
+    decode: codes (N, J) → images (N, C, H, W) in `image_range`; axes: `latent.principal_axes`;
+    codes: name → code (J,). Sliders are in σ of their direction and add to the code; the whole way
+    stands beside the image. Raises ValueError for no codes or more directions than there are.
+    """
+    if not codes or not 1 <= count <= len(axes.sd):
+        wanted = f"directions needs a code or more and 1 to {len(axes.sd)} directions"
+        raise ValueError(f"{wanted}, got {len(codes)} codes and count={count}")
+    one_sigma = axes.sd[:count, None] * axes.directions[:count]  # (count, J)
+    steps = torch.linspace(-limit, limit, STRIP)
+
+    def drawn(z: Tensor) -> Tensor:
+        return canvas.quantise(applied(decode, z), image_range, "decode")
+
+    def render(face: str, **moves: float) -> tuple[bytes, str]:
+        amounts = torch.tensor(list(moves.values()))
+        z = codes[face] + amounts @ one_sigma
+        # along its own direction each row goes from −limit to +limit; the other moves stay
+        ways = z + (steps - amounts[:, None])[..., None] * one_sigma[:, None]  # (count, STRIP, J)
+        rows = drawn(ways.flatten(0, 1)).unflatten(0, (count, STRIP))
+        strips = canvas.arrange([[canvas.strip(images)] for images in rows])
+        whole = canvas.arrange([[canvas.enlarge(drawn(z[None])[0]), strips]])
+        moved = [f"direction {k + 1}: {a:+.2f} σ" for k, a in enumerate(amounts.tolist()) if a]
+        ends = f"Each row: one direction from −{limit:g} to +{limit:g} σ."
+        return canvas.png(whole), f"{face}; {', '.join(moved) or 'no direction moved'}. {ends}"
+
+    controls = {"face": dropdown("face", list(codes))}
+    for k in range(1, count + 1):
+        controls[f"direction_{k}"] = slider(f"{k} in σ", -limit, limit, 0.25, "+.2f")
+    return Panel(render, controls, name="directions")
+
+
+def completeness(
+    images: Tensor,
+    methods: dict[str, Callable[[Tensor, Tensor], Tensor]],
+    names: Sequence[str] = (),
+) -> Panel:
+    """How much of an image must be seen? A slider for the visible share; methods restore the rest.
+
+    images: uint8 (N, 3, 64, 64), with names; methods: name → function of images (1, 3, 64, 64) and
+    a mask (1, 64, 64) that returns them whole in [0, 1], compared by PSNR on the hidden part.
+    """
+    labels = list(names) or [f"cat {k + 1}" for k in range(len(images))]
+    if not len(images) or not methods or len(labels) != len(images):
+        found = f"{len(images)}, {len(methods)} and {len(labels)}"
+        raise ValueError(f"completeness needs an image, a method, a name an image; got {found}")
+
+    @lru_cache(maxsize=64)
+    def render(cat: int, percent: int, side: str) -> tuple[bytes, str]:
+        x, mask = images[cat : cat + 1], visible_part(percent / 100, side, images.shape[-1])
+        guesses = {name: method(x, mask) for name, method in methods.items()}
+        parts = [fill(x, mask, part) for part in (torch.full(x.shape, 0.5), *guesses.values())]
+        shown = canvas.quantise(torch.cat([*parts, x.float() / 255]), (0, 1), "a method")
+        picture = canvas.png(canvas.arrange([[canvas.enlarge(part, 128) for part in shown]]))
+        if mask.all():
+            return picture, f"{labels[cat]}, all of it visible: nothing to restore."
+        psnr = {name: psnr_hidden(x, guess, mask).item() for name, guess in guesses.items()}
+        scores = ", ".join(f"{name} {value:.1f} dB" for name, value in psnr.items())
+        seen = f"{labels[cat]}, {percent} % visible from the {side}"
+        return picture, f"{seen}. From the left: what is seen; {scores}; the original."
+
+    cat = dropdown("image", [(label, k) for k, label in enumerate(labels)], 220)
+    side = dropdown("seen from", SIDES, 220)
+    look = dict(description="visible %", continuous_update=False, layout=wide())
+    percent = ipywidgets.IntSlider(value=50, step=5, **look)
+    controls = {"cat": cat, "percent": percent, "side": side}
+    return Panel(render, controls, rows=[row(cat, side), percent], name="completeness")

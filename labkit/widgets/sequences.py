@@ -1,19 +1,58 @@
-"""Lab 05: type a query, or spell it in handwriting, and a trained model answers."""
+"""Labs 01 and 05: type digits, or a query to calculate, and watch what a trained model does."""
 
 from collections.abc import Callable
+from functools import partial
 
 import ipywidgets
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from labkit import plots
 from labkit.data.arithmetic import SYMBOLS, Glyphs, Queries, decode, parse
+from labkit.data.palindromes import one_hot
 from labkit.widgets import canvas
 from labkit.widgets.panel import Panel, applied, row
 
+Encoding = Callable[[Tensor], Tensor]
+# shares of the figure or of an axes; a constrained layout would double the time of a key press
+MARGINS = dict(left=0.065, right=0.99, bottom=0.17, top=0.97, wspace=0.28, hspace=0.4)
 NAMES = [*SYMBOLS[:-1], "blank"]
 COLUMN, BARS = 168, 240  # pixels: width of a character of the answer, height of its bars
 HANDS = 100  # pictures of a symbol to choose from
+
+
+def palindrome_gates(network: nn.Module, start: str, encoding: Encoding = one_hot) -> Panel:
+    """Type digits: the gates of an LSTM over time, and the digit that it predicts next.
+
+    network: a `labkit.models.LSTM` trained on palindromes in this encoding of
+    `labkit.data.palindromes`. Raises ValueError if `start` is anything but 1 to 99 digits.
+    """
+    box = ipywidgets.Text(start, description="Digits read", placeholder="for example 1232")
+    box.layout.width = "100%"
+    render = partial(gates, network, encoding=encoding)
+    return Panel(render, {"digits": box}, "100%", name="palindrome-gates")
+
+
+@torch.no_grad()
+def gates(network: nn.Module, digits: str, encoding: Encoding = one_hot) -> tuple[bytes, str]:
+    """PNG of the gates, and the prediction in words, after 1 to 99 digits; else a ValueError."""
+    digits = digits.replace(" ", "")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 99:
+        raise ValueError(f"Type 1 to 99 digits and nothing else, for example 1232; got {digits!r}")
+    x = encoding(torch.tensor([[*map(int, digits)]]))
+    trace, p = network.trace(x), applied(network, x).softmax(1)[0]
+    with plt.rc_context({"figure.constrained_layout.use": False}):
+        sizes = dict(figsize=(12, 3.6), height_ratios=[3, 1])
+        figure, axes = plt.subplots(2, 4, **sizes, gridspec_kw=MARGINS)
+        plots.gate_panels(type(trace)(*(part[0] for part in trace)), list(digits), axes)
+    best = int(p.argmax())
+    ending = "the first digit, as in a palindrome"
+    if best != int(digits[0]):
+        ending = f"not the first digit, which was {digits[0]}"
+    sentence = f"After {digits} the model predicts {best} with p = {p[best]:.3f}: {ending}."
+    return plots.png(figure, dpi=80), sentence
 
 
 def calculator(
@@ -58,7 +97,10 @@ def handwritten(
     pictures to choose from, of test digits; seed: of the hands that a button draws anew.
     """
     generator, query = torch.Generator().manual_seed(seed), _query(start)
-    hands = {f"hand{k + 1}": _hand(k + 1) for k in range(2 * digits + 1)}
+    hands = {}
+    for k in range(1, 2 * digits + 2):
+        hands[f"hand{k}"] = slider = ipywidgets.IntSlider(max=HANDS - 1, description=f"hand {k}")
+        slider.layout.width, slider.style.description_width = f"{COLUMN - 8}px", "48px"
     button = ipywidgets.Button(description="Redraw all", tooltip="every character anew")
 
     def redraw(_: ipywidgets.Button | None = None) -> None:
@@ -81,12 +123,6 @@ def handwritten(
 
 def _query(start: str) -> ipywidgets.Text:
     return ipywidgets.Text(value=start, description="Query", placeholder="for example 14+26")
-
-
-def _hand(k: int) -> ipywidgets.IntSlider:
-    slider = ipywidgets.IntSlider(max=HANDS - 1, description=f"hand {k}")
-    slider.layout.width, slider.style.description_width = f"{COLUMN - 8}px", "48px"
-    return slider
 
 
 def _answered(asked: Queries, logits: Tensor) -> tuple[list[np.ndarray], str]:
