@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -60,7 +61,7 @@ def _plain(fact: Any) -> Any:
     if isinstance(fact, functools.partial):
         return {"partial": _plain([fact.func, fact.args, fact.keywords])}
     if callable(fact) and hasattr(fact, "__qualname__"):
-        return [fact.__module__, fact.__qualname__, _definition(fact)]
+        return [getattr(fact, "__module__", None), fact.__qualname__, _definition(fact)]
     raise TypeError(f"a {type(fact).__name__} has no fingerprint; pass numbers, text or tensors")
 
 
@@ -79,8 +80,10 @@ def _has_one(value: Any) -> bool:
 
 def _definition(fact: Any, seen: tuple = ()) -> Any:
     """The code of a function or class, but for the kit's, and of what it uses of its own file."""
-    kits = (fact.__module__ or "torch").startswith(("labkit", "torch"))
-    if kits or fact in seen or not isinstance(fact, type | FunctionType):
+    fact = inspect.unwrap(fact)  # what a decorator such as lru_cache stands in front of
+    if fact in seen or not isinstance(fact, type | FunctionType):
+        return None
+    if fact.__module__.startswith(("labkit", "torch")):
         return None
     seen = (*seen, fact)
     if isinstance(fact, type):

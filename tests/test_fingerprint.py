@@ -1,5 +1,6 @@
 """Fingerprints: equal for equal facts, in every process, and another for each fact that differs."""
 
+import functools
 import itertools
 import os
 import subprocess
@@ -35,6 +36,7 @@ class OtherSettings:
 def written(code):
     """The last thing that a notebook's cell defines."""
     names = {"__name__": "__main__", "T": torch.arange, "np": itertools}
+    names |= {"cache": functools.cache, "no_grad": torch.no_grad}
     exec(code, names)
     return list(names.values())[-1]
 
@@ -67,6 +69,11 @@ DIFFERENT = {
         *map(written, ("f = (lambda k: lambda: k)(1)", "f = (lambda k: lambda: k)(2)")),
         *map(written, ("f = lambda: (lambda: 1)", "f = lambda: (lambda: 2)")),
     ],
+    "decorated functions": [
+        *map(written, ("@cache\ndef f(): return 1", "@cache\ndef f(): return 2")),
+        *map(written, ("@no_grad()\ndef f(): return 3", "@no_grad()\ndef f(): return 4")),
+    ],
+    "methods": [torch.Tensor.sum, torch.Tensor.mean, "".join, len, torch.relu],
     "what a function uses": [
         *map(written, ("RATE = 1\ndef f(): return RATE", "RATE = 2\ndef f(): return RATE")),
         written("def g(): return 1\ndef f(): return g()"),
