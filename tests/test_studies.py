@@ -19,7 +19,7 @@ from labkit import folders, inpainting, studies, weights
 from labkit.data import images as ladder
 from labkit.data.images import DataKey, ImageSet, load
 from labkit.data.masks import visible_part
-from labkit.metrics.inpainting import psnr_hidden
+from labkit.inpainting import psnr_hidden
 from labkit.models import Classifier, draw, encode
 from labkit.models.autoencoder import Autoencoder, Inpainter
 from labkit.models.gan import Discriminator

@@ -7,19 +7,21 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import MixtureSameFamily
 from torch.optim import Optimizer
 
 from labkit import weights
 from labkit.data.images import DataKey, ImageSet, load
 from labkit.metrics.class_balance import classify
 from labkit.models.gan import ConditionalGenerator, ProjectionDiscriminator
-from labkit.models.images import draw
+from labkit.models.images import draw, encode
 from labkit.models.vae import ConditionalVAE, leaky
 from labkit.pretrained import classifier_for
 from labkit.studies import gan_stages
 from labkit.studies.common import every, seeded, timed, with_weights
 from labkit.studies.report_networks import ReportEDiscriminator, ReportEGenerator
 from labkit.training.gan import DCGAN_ADAM, GANSettings, TrainedGAN, train_gan
+from labkit.training.second_stage import fit_mixture, sample_codes
 from labkit.training.vae import ReconstructionSettings, Trained, train_vae
 
 
@@ -169,6 +171,26 @@ def measure(generator: ReportEGenerator, classifier: nn.Module) -> dict[str, flo
     agrees = (p.argmax(1) == asked).double().mean().item()
     found = {"confidence": p.amax(1).mean().item()}
     return found | ({"conditional_accuracy": agrees} if generator.classes else {})
+
+
+def class_densities(
+    vae: nn.Module, images: Tensor, labels: Tensor, components: int = 20, seed: int = 0
+) -> list[MixtureSameFamily]:
+    """p(z|y) for y = 0, 1, …: a mixture fitted to draws of q(z|x, y) of each class's images.
+
+    Sohn et al. 2015 learn such a prior with the rest; fitted afterwards it is a second stage, class
+    by class. Raises ValueError for a class with too few images.
+    """
+    z = encode(vae, images, labels, seed)
+    return [fit_mixture(z[labels == k], components, seed) for k in range(vae.classes)]
+
+
+def sample_class_codes(densities: list[MixtureSameFamily], y: Tensor, seed: int) -> Tensor:
+    """A code (N, J) of p(z|y) for each label (N,)."""
+    z = torch.empty(len(y), *densities[0].event_shape)
+    for k in y.unique().tolist():
+        z[y == k] = sample_codes(densities[k], int((y == k).sum()), seed + 1000 * k)
+    return z
 
 
 def search_codes(

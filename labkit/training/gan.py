@@ -85,9 +85,9 @@ class StepTerms(NamedTuple):
 
     def row(self) -> dict[str, float]:
         """Losses in nats, and the mean of D(x) and D(G(z))."""
-        d_real, d_fake = self.real_logits.sigmoid().mean(), self.fake_logits.sigmoid().mean()
-        named = dict(d_loss=self.d_loss, g_loss=self.g_loss, d_real=d_real, d_fake=d_fake)
-        return {name: value.item() for name, value in named.items()}
+        shares = [logits.sigmoid().mean() for logits in (self.real_logits, self.fake_logits)]
+        names = ("d_loss", "g_loss", "d_real", "d_fake")
+        return dict(zip(names, map(Tensor.item, (self.d_loss, self.g_loss, *shares)), strict=True))
 
 
 def gan_step(
@@ -125,8 +125,7 @@ def gan_step(
     total.backward()
     players.optimizer_g.step()
     discriminator.requires_grad_(True)
-    losses = (part.detach() for part in (d_loss, g_loss, total, real_logits, fake_logits))
-    return StepTerms(*losses)
+    return StepTerms(*(t.detach() for t in (d_loss, g_loss, total, real_logits, fake_logits)))
 
 
 @dataclass(frozen=True)

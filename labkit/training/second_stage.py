@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
-from labkit.models.images import draw, encode
+from labkit.models.images import draw
 
 
 class TwoStage:
@@ -63,23 +63,3 @@ def fit_mixture(z: Tensor, components: int = 50, seed: int = 0) -> MixtureSameFa
     scale_tril = torch.linalg.cholesky(covariances).float()
     parts = MultivariateNormal(means.float(), scale_tril=scale_tril)
     return MixtureSameFamily(Categorical(weights.float()), parts)
-
-
-def class_densities(
-    vae: nn.Module, images: Tensor, labels: Tensor, components: int = 20, seed: int = 0
-) -> list[MixtureSameFamily]:
-    """p(z|y) for y = 0, 1, …: a mixture fitted to draws of q(z|x, y) of each class's images.
-
-    Sohn et al. 2015 learn such a prior with the rest; fitted afterwards it is a second stage, class
-    by class. Raises ValueError for a class with too few images.
-    """
-    z = encode(vae, images, labels, seed)
-    return [fit_mixture(z[labels == k], components, seed) for k in range(vae.classes)]
-
-
-def sample_class_codes(densities: list[MixtureSameFamily], y: Tensor, seed: int) -> Tensor:
-    """A code (N, J) of p(z|y) for each label (N,)."""
-    z = torch.empty(len(y), *densities[0].event_shape)
-    for k in y.unique().tolist():
-        z[y == k] = sample_codes(densities[k], int((y == k).sum()), seed + 1000 * k)
-    return z
