@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m labkit", description="The course kit.", **form)
     commands = top.add_subparsers(dest="command", metavar="command")
     run = commands.add_parser("run", help="execute the notebooks", **form)
-    run.description = "Leaves .ipynb, .html and .json of each notebook and summary.html."
+    run.description = (
+        "Leaves .ipynb, .html and .json of each, and summary.html. Status 0: all passed."
+    )
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
     profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
     run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
