@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -57,14 +57,11 @@ def online(url: str, seconds: float = 3.0) -> bool:
     answered = []
 
     def ask() -> None:
-        try:
+        with suppress(OSError, ValueError):
             request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=seconds).close()
-        except urllib.error.HTTPError:
-            pass  # it answered
-        except (OSError, ValueError):
-            return
-        answered.append(True)
+            with suppress(urllib.error.HTTPError):  # an answer, too
+                urllib.request.urlopen(request, timeout=seconds).close()
+            answered.append(True)
 
     thread = threading.Thread(target=ask, daemon=True)  # a name look-up has no time-out of its own
     thread.start()

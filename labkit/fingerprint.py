@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 EXPERIMENTS = 1  # raise it when a change of labkit changes what a run gives
-PLAIN = bool | int | float | str
 
 
 def fingerprint(*facts: Any, **named: Any) -> str:
@@ -75,7 +74,7 @@ def _has_one(value: Any) -> bool:
     """Whether a value that is found, not passed, has a fingerprint and does not change by use."""
     if isinstance(value, tuple):
         return all(map(_has_one, value))
-    return isinstance(value, PLAIN | Tensor) or hasattr(value, "__qualname__")
+    return isinstance(value, bool | int | float | str | Tensor) or hasattr(value, "__qualname__")
 
 
 def _definition(fact: Any, seen: tuple = ()) -> Any:

@@ -31,8 +31,7 @@ def results(profile: str) -> Path:
 def named(variable: str) -> Path | None:
     """The absolute folder that an environment variable names, or None if it is not set.
 
-    A relative path counts from the working directory if it exists there, else from the repository:
-    notebooks run in notebooks/, but commands are typed at the top.
+    A relative path counts from the working directory if it exists there, else from the repository.
     """
     given = os.environ.get(variable, "").strip()
     if not given:

@@ -1,7 +1,6 @@
 """How large a run is: smoke (seconds, for tests), cpu (minutes on two cores), full (the reports').
 
-The environment variable LABKIT_PROFILE chooses; without it `full` where there is a GPU, `cpu`
-elsewhere, and `smoke` under pytest.
+The variable LABKIT_PROFILE chooses; without it `smoke` under pytest, `full` with a GPU, or `cpu`.
 """
 
 import os

@@ -19,8 +19,7 @@ from labkit.files import readable, replacing
 def load(name: str, model: nn.Module) -> dict[str, Any]:
     """Put the weights `name` into `model`, in eval mode; returns what <name>.json knows of them.
 
-    Raises FileNotFoundError if there are none, and ValueError, naming the file, if they are not the
-    ones described there or do not fit the model.
+    Raises FileNotFoundError if there are none, ValueError if they are damaged or do not fit.
     """
     path = folders.weights() / f"{name}.pt"
     facts_path = path.with_suffix(".json")
@@ -30,7 +29,7 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
             raise FileNotFoundError(f"{part} is missing; {remedy}")
     try:
         facts = json.loads(facts_path.read_text(encoding="utf-8"))
-        found, expected = _sha256(path), str(facts["sha256"])
+        found, expected = hashlib.sha256(path.read_bytes()).hexdigest(), str(facts["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{facts_path} is no record of weights ({error!r}); {remedy}") from error
     if found != expected:
@@ -64,11 +63,8 @@ def save(name: str, model: nn.Module, *, replace: bool = True, **facts: Any) -> 
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with replacing(path) as temporary:
         torch.save(state, temporary)
-    facts = {"name": name, **facts, "torch": torch.__version__, "sha256": _sha256(path)}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    facts = {"name": name, **facts, "torch": torch.__version__, "sha256": digest}
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,11 +4,9 @@ A query has two operands of up to d digits around its sign, 2d + 1 characters; i
 Both are padded with blanks on the left, and come as tokens, places in SYMBOLS, or as pictures of
 handwriting. Splits go by the unordered pair: 14+26, 26+14, 14−26 and 26−14 are on one side.
 
-    >>> queries = all_queries()                                    # 20,000 of them
-    >>> held_out = held_out(queries)                               # bool
-    >>> queries[~held_out].tokens()                                # int64 (N, 5)
-    >>> bank = glyphs(images.load("mnist"), "train")
-    >>> handwrite(queries[:32].tokens(), bank, generator)          # uint8 (32, 5, 1, 28, 28)
+    >>> queries = all_queries()  # 20,000 of them
+    >>> tokens = queries[~held_out(queries)].tokens()  # int64 (N, 5)
+    >>> handwrite(tokens[:32], glyphs(load("mnist"), "train"), generator)  # (32, 5, 1, 28, 28)
 """
 
 import re
@@ -24,7 +22,6 @@ from labkit.data.synthetic.operators import operators as draw_operators
 
 SYMBOLS = "0123456789+- "
 PLUS, MINUS, BLANK = 10, 11, 12  # their places in SYMBOLS
-MINUS_SIGNS = str.maketrans({"−": "-", "–": "-"})  # what a phone or a copied text may give
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def decode(tokens: Tensor) -> list[str]:
 
 def parse(text: str, digits: int = 2) -> Queries:
     """The one query that `text` spells, whatever its spaces; ValueError if it spells none."""
-    compact = re.sub(r"\s", "", text).translate(MINUS_SIGNS)
+    compact = re.sub("[−–]", "-", re.sub(r"\s", "", text))  # signs of phones and copied texts
     match = re.fullmatch(r"([0-9]+)([+-])([0-9]+)", compact)
     longest = max(match.group(1, 3), key=len) if match else ""
     if match and len(longest) <= digits:
@@ -99,8 +96,9 @@ def parse(text: str, digits: int = 2) -> Queries:
         fault = f"{longest} has {len(longest)} digits"
     elif stranger:
         fault = f"it has {stranger!r}"
+    example = '"14+26" or "3-17"' if digits == 2 else f'"{"9" * digits}+{"1" * digits}"'
     what = f"type two whole numbers of 1 to {digits} digits with + or - between them"
-    raise ValueError(f'{text!r} is not a query ({fault}): {what}, such as "14+26" or "3-17".')
+    raise ValueError(f"{text!r} is not a query ({fault}): {what}, such as {example}.")
 
 
 def all_queries(digits: int = 2, operators: str = "+-") -> Queries:

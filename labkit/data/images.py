@@ -68,15 +68,12 @@ SETS = {
 
 @dataclass(frozen=True)
 class DataKey:
-    """Which images an experiment used; equal to another key if the images are, wherever found.
-
-    size: (train, test) images; content: a hash of all images and labels.
-    """
+    """Which images an experiment used; equal to another key if the images are, wherever found."""
 
     name: str
-    size: tuple[int, int]
+    size: tuple[int, int]  # training and test images
     source: str = field(compare=False)
-    content: str
+    content: str  # a hash of all images and labels
 
     def load(self) -> "ImageSet":
         """The same images, without a word and kept in memory; ValueError if they are others now."""
@@ -85,10 +82,7 @@ class DataKey:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One data set: uint8 images (N, C, H, W) and int64 labels (N,), split into train and test.
-
-    factors: what stand-ins were drawn with, {"train": {name: (N,)}, "test": …}.
-    """
+    """One data set: uint8 images (N, C, H, W) and int64 labels (N,), split into train and test."""
 
     name: str
     title: str
@@ -98,6 +92,7 @@ class ImageSet:
     train_labels: Tensor
     test_labels: Tensor
     classes: list[str]
+    # what stand-ins were drawn with, {"train": {name: (N,)}, "test": …}
     factors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
@@ -303,8 +298,7 @@ def _stand_in(name: str, size: tuple[int, int] | None, say: Callable) -> ImageSe
     wanted = tuple(map(min, size, full)) if size else full
 
     def make() -> dict:  # two seeds: no image is in both halves
-        halves = {"train": draw(wanted[0], seed=0), "test": draw(wanted[1], seed=1)}
-        return {part: vars(half) for part, half in halves.items()}
+        return {"train": vars(draw(wanted[0], seed=0)), "test": vars(draw(wanted[1], seed=1))}
 
     sources = sorted(Path(synthetic.__file__).parent.glob("*.py"))
     code = fingerprint([path.read_text("utf-8") for path in sources])

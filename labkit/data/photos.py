@@ -25,8 +25,7 @@ FEWEST = 100  # images: with fewer, neither a tenth held out nor a model means a
 MOST_BYTES = MOST_PIXELS = 50_000_000  # of one image; decoded it takes 4 bytes a pixel
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-# (name, function that reads the file, to be called before the next one) of each
-Members = Iterator[tuple[str, Callable[[], bytes]]]
+Members = Iterator[tuple[str, Callable[[], bytes]]]  # name, read(): call it before the next
 
 
 def find(root: Path, name: str) -> Path | None:
@@ -57,11 +56,11 @@ def read(place: Path) -> dict:
     of the split. Raises ValueError if the place cannot be read, has paths that lead out of it,
     fewer than 100 different readable images, or all of them on one side of the split.
     """
-    names, images, broken = [], {}, []
+    tops, images, broken = set(), {}, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # to_tensor refuses them
         for name, content in _members(place):
-            names.append(name)
+            tops.add(PurePosixPath(name).parts[0])
             try:
                 images[name] = to_tensor(content())
             except PermissionError:
@@ -77,7 +76,6 @@ def read(place: Path) -> dict:
             f"{place} has {len(first)} different readable images{also}; expected at least {FEWEST}"
             f" ({', '.join(IMAGES)}). Add images or move {place.name} away"
         )
-    tops = {PurePosixPath(name).parts[0] for name in names}
     skip = 1 if len(tops) == 1 and not place.is_dir() else 0  # cats/ around all of an archive
     short = ["/".join(PurePosixPath(name).parts[skip:]) for name in first.values()]
     held_out = torch.tensor([is_held_out(name) for name in short])

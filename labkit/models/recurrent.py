@@ -26,10 +26,7 @@ def _bias(size: int, value: float = 0.0) -> nn.Parameter:
 
 
 class _ManyToOne(nn.Module):
-    """The class is read out from the last hidden state.
-
-    A subclass has states(x): the state after each step of x (N, T, D), one by one.
-    """
+    """Reads the class out of the last of states(x): those after each step of x (N, T, D)."""
 
     def read_out(self, h: Tensor) -> Tensor:
         """Logits (…, K) of hidden states h (…, H)."""

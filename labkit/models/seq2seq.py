@@ -15,14 +15,11 @@ from torch import Tensor, nn
 
 
 class Answer(NamedTuple):
-    """Greedy answers: `tokens` int64 (N, T), `logits` (N, T, K), attention `weights` (N, T, L).
-
-    weights: how much each answer symbol looked at each query symbol; None without attention.
-    """
+    """Greedy answers: `tokens` int64 (N, T), `logits` (N, T, K), attention `weights` (N, T, L)."""
 
     tokens: Tensor
     logits: Tensor
-    weights: Tensor | None = None
+    weights: Tensor | None = None  # of each query symbol for each answer symbol
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -76,10 +73,7 @@ class OneHot(nn.Module):
 
 
 def keras_init(*lstms: nn.LSTM) -> None:
-    """Give LSTMs, in place, the initial weights of Keras, the report's library.
-
-    The biases are 0 but 1 for the forget gate, which torch's own start leaves half closed.
-    """
+    """Give LSTMs, in place, the initial weights of Keras, the report's library."""
     for name, parameter in nn.ModuleList(lstms).named_parameters():
         if "weight_hh" in name:
             for gate in parameter.data.chunk(4):
@@ -89,7 +83,7 @@ def keras_init(*lstms: nn.LSTM) -> None:
         else:
             nn.init.zeros_(parameter)
             if "bias_ih" in name:
-                parameter.data.chunk(4)[1].fill_(1)  # torch's order of gates: i, f, g, o
+                parameter.data.chunk(4)[1].fill_(1)  # opens f of torch's gates i, f, g, o
 
 
 class Seq2Seq(nn.Module):

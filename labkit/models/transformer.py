@@ -23,10 +23,7 @@ class MultiHeadAttention(nn.Module):
         self.to_out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple:
-        """x (N, T, D) looks at memory (N, L, D): what it finds (N, T, D), weights (N, heads, T, L).
-
-        mask: bool (T, L), true where a place may look.
-        """
+        """x (N, T, D) looks at memory (N, L, D) → found (N, T, D), weights (N, heads, T, L)."""
         q, (k, v) = self.to_q(x), self.to_kv(memory).chunk(2, dim=-1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         found, weights = attention(q, k, v, mask)  # (N, heads, T, D/heads)
@@ -55,10 +52,7 @@ class Block(nn.Module):
 
 
 class Transformer(TeacherForced):
-    """Queries, tokens (N, L) → answers of `answer_length` symbols; reads up to `query_length`.
-
-    A causal mask, not the order of steps, keeps a place from looking at what comes after it.
-    """
+    """Queries, tokens (N, L) → answers of `answer_length` symbols; reads up to `query_length`."""
 
     def __init__(
         self,
@@ -94,6 +88,7 @@ class Transformer(TeacherForced):
     def decode(self, before: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         steps = before.shape[1]
         x = self.answer_embedding(before) + self.answer_positional_embedding[:steps]
+        # not the order of steps but a mask keeps a place from looking at what comes after it
         causal_mask = torch.ones(steps, steps, dtype=torch.bool, device=x.device).tril()
         for block in self.decoder:
             x, weights = block(x, memory, causal_mask)

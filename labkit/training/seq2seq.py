@@ -29,10 +29,7 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Seq2SeqSettings:
-    """AdamW for so many epochs, or steps if given, on a one-cycle schedule up to the rate `lr`.
-
-    log_every: steps between two rows of the history. device: what to compute on.
-    """
+    """AdamW for so many epochs, or steps if given, on a one-cycle schedule up to the rate `lr`."""
 
     epochs: float = 18
     lr: float = 0.02
@@ -40,7 +37,7 @@ class Seq2SeqSettings:
     weight_decay: float = 0.1
     seed: int = 0
     steps: int | None = None
-    log_every: int = 125
+    log_every: int = 125  # steps between two rows of the history
     device: str = "cpu"
 
 
@@ -88,7 +85,11 @@ def train_seq2seq(
     device, generator = settings.device, torch.Generator().manual_seed(settings.seed)
     network.to(device)
     draw, steps = _batches(train, settings, generator)
-    optimizer, schedule = _one_cycle(network, settings, steps)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    lr, decay = settings.lr, settings.weight_decay
+    optimizer = torch.optim.AdamW(trained, lr=lr, betas=(0.9, 0.98), weight_decay=decay)
+    total = max(steps + 1, 6)  # the schedule cannot do with fewer
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total, pct_start=0.2)
     every = max(1, len(held_out.query) // 1000) | 1  # odd: sums and differences take turns
     probe = Pairs(*(part[::every] for part in held_out))
     state = {"network": network, "updates": optimizer, "schedule": schedule, "draws": generator}
@@ -126,14 +127,6 @@ def _batches(train: Any, settings: Seq2SeqSettings, generator: torch.Generator) 
         return Pairs(train.query[chosen], train.answer[chosen])
 
     return draw, settings.steps or max(1, round(settings.epochs * n / batch_size))
-
-
-def _one_cycle(network: nn.Module, settings: Seq2SeqSettings, steps: int) -> tuple[Any, Any]:
-    trained = [p for p in network.parameters() if p.requires_grad]
-    lr, decay = settings.lr, settings.weight_decay
-    optimizer = torch.optim.AdamW(trained, lr=lr, betas=(0.9, 0.98), weight_decay=decay)
-    total = max(steps + 1, 6)  # the schedule cannot do with fewer
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total, pct_start=0.2)
 
 
 @torch.no_grad()
