@@ -41,10 +41,8 @@ def content(tensor: Tensor) -> str:
 
 
 def _plain(fact: Any) -> Any:
-    if fact is None or isinstance(fact, bool | int | str):
-        return fact
-    if isinstance(fact, float):
-        return f"{fact!r} float"  # 1.0 is not 1: the one may be a share, the other a count
+    if fact is None or isinstance(fact, PLAIN):
+        return fact  # JSON tells 1.0 from 1: the one may be a share, the other a count
     if isinstance(fact, Path | torch.device | torch.dtype):
         return str(fact)
     if isinstance(fact, dict):
