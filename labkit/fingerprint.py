@@ -37,10 +37,8 @@ def content(tensor: Tensor) -> str:
 
 
 def _plain(fact: Any) -> Any:
-    if isinstance(fact, bool | int | str | None):
-        return fact
-    if isinstance(fact, float):
-        return f"{fact!r} float"  # 1.0 is not 1: the one may be a share, the other a count
+    if isinstance(fact, PLAIN | None):
+        return fact  # JSON tells 1.0 from 1: the one may be a share, the other a count
     if isinstance(fact, Path | torch.device | torch.dtype | range):
         return str(fact)
     if isinstance(fact, dict):

@@ -70,8 +70,7 @@ def offset(k):
     return k + OFFSET
 def run(k):
     time.sleep(0.5 * (k == 0))  # the first ends last
-    before = torch.rand(1).item()
-    for step in Loop(3, {}):
+    for step in Loop(3, {}, desc="inner"):
         pass
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     return [offset(k), os.getpid(), torch.get_num_threads(), ignored]
@@ -86,7 +85,7 @@ def test_a_function_of_a_notebook_runs_in_processes_and_results_keep_their_order
     assert os.getpid() not in {row[1] for row in found}
     assert all(row[2:] == [1, True] for row in found)  # one thread; Ctrl-C is the parent's
     printed = capfd.readouterr().out
-    assert "three: 100%" in printed and printed.count("100%") == 1  # no bars of the runs
+    assert "three: 100%" in printed and "inner" not in printed  # no bars of the runs
 
 
 def test_results_are_in_the_order_of_the_grid_and_equal_whatever_runs_them(threads):
@@ -304,7 +303,7 @@ def processes_of(group):
     return [int(pid) for pid, pgid, state in found if int(pgid) == group and state[0] != "Z"]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -332,7 +331,7 @@ def test_a_stopped_sweep_leaves_finished_runs_and_no_process(tmp_path, stopped_b
             os.killpg(process.pid, stopped_by)  # as a terminal does
         else:
             process.kill()
-        error = process.communicate(timeout=60)[1]
+        error = process.communicate(timeout=120)[1]
         wait_for(lambda: not processes_of(process.pid))
     finally:
         for pid in processes_of(process.pid):
