@@ -37,7 +37,7 @@ def content(tensor: Tensor) -> str:
 
 
 def _plain(fact: Any) -> Any:
-    if isinstance(fact, PLAIN | None):
+    if isinstance(fact, bool | int | float | str | None):
         return fact  # JSON tells 1.0 from 1: the one may be a share, the other a count
     if isinstance(fact, Path | torch.device | torch.dtype | range):
         return str(fact)

@@ -18,10 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw DCGAN's first weights: N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0.
-
-    For `network.apply`.
-    """
+    """For `network.apply`: weights N(0, 0.02²), batch-norm scales N(1, 0.02²), biases 0."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
@@ -47,8 +44,7 @@ def halvings(size: int, smallest: int = 7) -> list[int]:
 class Generator(nn.Module):
     """Codes (N, Z) → images (N, channels, size, size) in [−1, 1].
 
-    It starts at 7×7 or 4×4 and doubles, so that no border is computed and then cropped. refine: a
-    3×3 convolution at the smallest size, where it is cheap and sees most of the image.
+    It starts at 7×7 or 4×4 and doubles. refine: a 3×3 convolution at that smallest size.
     """
 
     def __init__(

@@ -4,14 +4,15 @@
 
 Kingma & Welling 2014, arXiv:1312.6114. The encoder gives q_φ(z|x) = N(μ, diag σ²), the decoder the
 logits of p_θ(x|z), one Bernoulli a pixel; images (N, C, H, W) are in [0, 1]. Terms are in nats an
-image. J is the number of latent dimensions. Grey pixels are read as probabilities, so −log p(x|z)
-cannot reach 0; its floor is the entropy of the pixels, `pixel_entropy`.
+image. J is the number of latent dimensions. Because grey pixels count as probabilities, −log p(x|z)
+is never below the pixels' entropy.
 
 A conditional VAE gives both networks the label y (Sohn et al. 2015, eq. 4). The code then need not
 say which class it is and is left with the rest, the style.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -131,9 +132,7 @@ class ConditionalVAE(nn.Module):
         return VAETerms(reconstruction_loss(logits, x), kl_divergence(mu, log_var), mu)
 
 
-def leaky() -> nn.Module:
-    """LeakyReLU(0.2)."""
-    return nn.LeakyReLU(0.2)
+leaky = partial(nn.LeakyReLU, 0.2)
 
 
 def dense(sizes: list[int], activation: Activation = leaky) -> list[nn.Module]:

@@ -132,11 +132,10 @@ def gan_step(
 class GANSettings:
     """How `train_gan` trains; the defaults are the DCGAN paper's.
 
-    epochs: fractions allowed. lr_d: another than lr_g makes two time scales (Heusel et al. 2017).
-    optimizer: called as optimizer(parameters, lr=…) for both networks. r1: γ of the R1 penalty, for
-    a discriminator without batch norm. ema: decay a step of an average of the generator's weights,
-    which is then what is drawn from (Yazıcı et al. 2019); 0: none. stages: epochs whose weights are
-    kept besides those of the end; 0 is before training.
+    epochs: fractions allowed. optimizer: called as optimizer(parameters, lr=…) for both networks.
+    r1: γ of the R1 penalty, for a discriminator without batch norm. ema: decay a step of an average
+    of the generator's weights, which is then drawn from (Yazıcı et al. 2019); 0: none. stages:
+    epochs whose weights are kept besides those of the end; 0 is before training.
     """
 
     epochs: float

@@ -128,7 +128,10 @@ class Loop:
         saved = {
             **{name: getattr(self, name) for name in ("step", "history", "snapshots", "stopped")},
             "random": {"torch": torch.get_rng_state(), "cuda": gpu},
-            "state": {name: _state_of(part) for name, part in self.state.items()},
+            "state": {
+                name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+                for name, part in self.state.items()
+            },
             "weights": _weights(self.state),
         }
         try:
@@ -185,10 +188,6 @@ def _hyperparameters(part: Any) -> Any:
         return repr(part)
     plain = {k: v for k, v in part.state_dict().items() if isinstance(v, int | float | str | list)}
     return [type(part).__name__, plain]
-
-
-def _state_of(part: Any) -> Any:
-    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
 
 
 def _weights(state: dict[str, Any]) -> str:
