@@ -1,7 +1,6 @@
 """Frozen classifiers that label generated images and whose features measure distances.
 
-For real images they come with the kit (labkit.studies.classifiers made them); for a stand-in one is
-trained on the spot, in seconds.
+For real images they come with the kit; for a stand-in one is trained on the spot, in seconds.
 """
 
 import torch
@@ -12,7 +11,7 @@ from labkit.data import arithmetic
 from labkit.data.images import ImageSet
 from labkit.data.synthetic.geometry import smooth_noise
 from labkit.models.classifier import Classifier
-from labkit.training.classify import ClassifierSettings, accuracy, predict, train_classifier
+from labkit.training.classify import ClassifierSettings, accuracy, train_classifier
 
 SETTINGS = {  # of the supplied ones; garments may be mirrored, digits may not
     "mnist": ClassifierSettings(epochs=6, shift_by=2),
@@ -23,10 +22,7 @@ QUICK_IMAGES = 12_000  # that a classifier of stand-ins is trained on
 
 
 def classifier_for(images: ImageSet, say: bool = True) -> Classifier:
-    """The frozen classifier of a set of digits or garments; with `say`, prints its test accuracy.
-
-    Raises ValueError for a set without one (cats have a single class).
-    """
+    """The frozen classifier of digits or garments; with `say`, prints its test accuracy."""
     if images.name not in SETTINGS:
         known = ", ".join(map(repr, SETTINGS))
         raise ValueError(f"there is no classifier for {images.name!r}; choose one of {known}")
@@ -35,7 +31,8 @@ def classifier_for(images: ImageSet, say: bool = True) -> Classifier:
         quick = ClassifierSettings(max(1, QUICK_IMAGES / len(images.train)))
         model = new_classifier(images.train[some], images.train_labels[some], quick)
     else:
-        model = supplied_classifier(f"classifier_{images.name}", 10)
+        model = Classifier().requires_grad_(False)
+        weights.load(f"classifier_{images.name}", model)
     if say:
         _say(model, images, images.title, images.test, images.test_labels)
     return model
@@ -47,18 +44,12 @@ def symbol_classifier_for(images: ImageSet, say: bool = True) -> Classifier:
         bank = arithmetic.glyphs(images, "train")
         model = new_symbol_classifier(bank, QUICK_IMAGES, ClassifierSettings(epochs=1))
     else:
-        model = supplied_classifier("classifier_symbols", len(arithmetic.SYMBOLS))
+        model = Classifier(len(arithmetic.SYMBOLS)).requires_grad_(False)
+        weights.load("classifier_symbols", model)
     if say:
         bank = arithmetic.glyphs(images, "test")
         _say(model, images, "the 13 symbols", bank.images, bank.labels)
     return model
-
-
-def supplied_classifier(name: str, classes: int) -> Classifier:
-    """The frozen classifier whose weights `name` come with the kit."""
-    model = Classifier(classes)
-    weights.load(name, model)
-    return model.requires_grad_(False)
 
 
 def new_classifier(
@@ -74,26 +65,17 @@ def new_classifier(
 def new_symbol_classifier(
     bank: arithmetic.Glyphs, images: int, settings: ClassifierSettings
 ) -> Classifier:
-    """A classifier of the 13 symbols, trained on `images` pictures, as many of each symbol.
-
-    Half of the blanks carry a faint haze, as drawn answers do, so that a blank need not be black.
-    """
+    """A classifier of the 13 symbols, trained on `images` pictures, as many of each symbol."""
     generator = torch.Generator().manual_seed(settings.seed)
     classes = len(arithmetic.SYMBOLS)
     labels = torch.arange(classes).repeat(-(-images // classes))[:images]
     pictures = arithmetic.handwrite(labels[:, None], bank, generator)[:, 0]
+    # half of the blanks carry a faint haze, as drawn answers do
     blanks = (labels == arithmetic.BLANK).nonzero()[::2, 0]
     strength = 12 * torch.rand(len(blanks), 1, 1, 1, generator=generator)
     haze = smooth_noise(len(blanks), 1, pictures.shape[-1], 4, generator).abs()
     pictures[blanks] = (strength * haze).clamp(0, 30).to(torch.uint8)
     return new_classifier(pictures, labels, settings, classes)
-
-
-def symbol_accuracy(classifier: Classifier, bank: arithmetic.Glyphs) -> dict[str, float]:
-    """Symbol → share of the bank's pictures of it that are classified right, in [0, 1]."""
-    right = (predict(classifier, bank.images).argmax(1) == bank.labels).double()
-    parts = zip(arithmetic.SYMBOLS, right.split(bank.count.tolist()), strict=True)
-    return {symbol: part.mean().item() for symbol, part in parts}
 
 
 def _say(model: Classifier, source: ImageSet, of: str, images: Tensor, labels: Tensor) -> None:

@@ -17,9 +17,9 @@ from labkit.pretrained import (
     classifier_for,
     new_classifier,
     new_symbol_classifier,
-    symbol_accuracy,
     symbol_classifier_for,
 )
+from labkit.studies.classifiers import symbol_accuracy
 from labkit.training.classify import ClassifierSettings, accuracy, predict
 
 

@@ -15,6 +15,7 @@ from labkit.models import draw
 from labkit.models.classifier import Classifier
 from labkit.models.gan import Generator
 from labkit.models.vae import linear_vae
+from labkit.studies import classifiers
 from labkit.training.classify import ClassifierSettings, accuracy, train_classifier
 from labkit.training.vae import evaluate
 
@@ -101,7 +102,7 @@ def test_a_classifier_trained_anew_is_as_good_as_the_supplied_one(real):
 def test_what_is_stated_of_the_classifier_of_symbols_holds(real):
     classifier, bank = Classifier(len(arithmetic.SYMBOLS)), arithmetic.glyphs(real["mnist"], "test")
     stated = weights.load("classifier_symbols", classifier)["measured"]
-    for symbol, share in pretrained.symbol_accuracy(classifier, bank).items():
+    for symbol, share in classifiers.symbol_accuracy(classifier, bank).items():
         assert share == pytest.approx(
             stated[f"test_accuracy {symbol.replace(' ', 'blank')}"], abs=3e-3
         )

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from labkit import weights
 from labkit.data.images import load
 from labkit.fingerprint import fingerprint
-from labkit.models import draw
+from labkit.models import Classifier, draw
 from labkit.models.autoencoder import Autoencoder
-from labkit.pretrained import supplied_classifier
 from labkit.studies import cats, conditional, gan_vs_vae
 from labkit.training.sweep import InThisProcess, sweep
 
@@ -156,7 +156,8 @@ def test_a_supplied_generator_draws_what_is_asked_for():
 
 
 def test_searched_codes_keep_their_length_and_raise_the_probability():
-    classifier = supplied_classifier("classifier_fashion", 10)
+    classifier = Classifier().requires_grad_(False)
+    weights.load("classifier_fashion", classifier)
     model, _ = conditional.SUPPLIED["linear_gan_fashion"].load("linear_gan_fashion")
     z = torch.randn(6, model.latent_dim, generator=torch.Generator().manual_seed(0))
     found = conditional.search_codes(model, classifier, z, target=9, steps=15)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from labkit.metrics.variance_explained import variance_explained
+from labkit.metrics.latent import variance_explained
 
 
 def test_a_unit_that_is_the_label_a_unit_of_noise_and_a_constant_one():

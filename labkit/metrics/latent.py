@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, r2_score, silhouette_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
@@ -82,3 +83,21 @@ def rank_correlations(mu: Tensor, factor: Tensor, labels: Tensor) -> list[float]
     members = [labels == label for label in labels.unique()]
     rho = [[spearmanr(z[m].numpy(), factor[m].numpy()).statistic for m in members] for z in mu.T]
     return np.mean(rho, axis=1).tolist()
+
+
+def variance_explained(values: Tensor, labels: Tensor) -> Tensor:
+    """η², the share of each unit's variance that lies between the classes, (H,) in [0, 1].
+
+    values: (N, H); labels: int64 (N,), from 0 up. 1: the label determines the unit's value; 0: it
+    does not change its mean (the correlation ratio, Fisher 1925). A constant unit gets 0.
+    """
+    if values.ndim != 2 or labels.shape != values.shape[:1]:
+        shapes = f"{tuple(values.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"expected values (N, H) and labels (N,), got {shapes}")
+    x, member = values.double(), F.one_hot(labels).double()  # (N, H), (N, K)
+    x = x - x.mean(0)
+    counts = member.sum(0)[:, None]  # (K, 1)
+    means = member.T @ x / counts.clamp_min(1)
+    between, total = (counts * means.square()).sum(0), x.square().sum(0)
+    varies = (values != values[:1]).any(0)
+    return torch.where(varies, between / total, 0).float()

@@ -1,8 +1,7 @@
-"""The classifier: a small convolutional classifier that tells what a 28×28 picture shows.
+"""A small convolutional classifier of 28×28 images; frozen, a source of features.
 
-Labs use it to label generated images and, frozen, as a source of features. Two blocks of two 3×3
-convolutions (VGG, Simonyan & Zisserman 2015) with batch normalisation, then a 64-dimensional
-feature layer.
+Two blocks of two 3×3 convolutions (VGG, Simonyan & Zisserman 2015) with batch normalisation, then a
+64-dimensional feature layer.
 """
 
 import torch
@@ -26,9 +25,8 @@ class Classifier(nn.Module):
                 nn.MaxPool2d(2),  # halves height and width
             )
 
-        self.convolutions = nn.Sequential(
-            block(1, width), block(width, 2 * width), nn.Flatten()
-        )  # (N, 2·width·7·7)
+        # (N, 2·width·7·7)
+        self.convolutions = nn.Sequential(block(1, width), block(width, 2 * width), nn.Flatten())
         self.features_layer = nn.Sequential(nn.Linear(2 * width * 49, feature_dim), nn.ReLU())
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(feature_dim, classes))
 

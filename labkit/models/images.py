@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor, nn
 
+from labkit.models.vae import reparameterize
+
 
 @torch.inference_mode()
 def draw(model: nn.Module, z: Tensor, y: Tensor | None = None, batch_size: int = 500) -> Tensor:
     """Images uint8 (N, C, H, W) on the CPU, of codes (N, Z) and, if it takes them, labels (N,).
 
-    A model has `decode`, which gives images in [0, 1] (of a VAE the mean of p(x|z)), or is a
-    generator of images in [−1, 1]. It is used in eval mode: with the running statistics of batch
-    norm an image does not depend on its neighbours in the batch. Raises ValueError if there are not
-    as many labels as codes.
+    model: with `decode`, to images in [0, 1], or a generator of images in [−1, 1]; used in eval
+    mode. Raises ValueError if there are not as many labels as codes.
     """
     if y is not None and y.shape != z.shape[:1]:
         raise ValueError(
@@ -50,10 +50,7 @@ def encode(
         x = unit(images[k : k + batch_size].to(device))
         code = model.encode(x, *([] if labels is None else [labels[k : k + batch_size].to(device)]))
         if isinstance(code, tuple):
-            mu, log_var = (part.float().cpu() for part in code)
-            # z = μ + σ ⊙ ε,  ε ~ N(0, I)
-            epsilon = 0 if noise is None else torch.randn(mu.shape, generator=noise)
-            code = mu + (0.5 * log_var).exp() * epsilon
+            code = code[0] if noise is None else reparameterize(*code, noise)
         codes.append(code.float().cpu())
     return torch.cat(codes)
 

@@ -24,15 +24,11 @@ class Batches:
         device: torch.device | str = "cpu",
     ):
         if images.dtype != torch.uint8 or images.ndim != 4:
-            raise ValueError(
-                f"expected images uint8 (N, C, H, W), got {images.dtype} {tuple(images.shape)}; "
-                "pass ImageSet.train as loaded, models scale it themselves"
-            )
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"expected images uint8 (N, C, H, W), as loaded; got {found}")
         if not 1 <= batch_size <= len(images):
-            raise ValueError(
-                f"a batch has {batch_size} images and there are {len(images)}; pass more images "
-                "or a smaller batch_size"
-            )
+            few = f"a batch has {batch_size} images and there are {len(images)}"
+            raise ValueError(f"{few}; pass more images or a smaller batch_size")
         if labels is not None and labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images need as many labels, got {tuple(labels.shape)}")
         self.images, self.batch_size, self.seed = images.to(device), batch_size, seed

@@ -13,11 +13,7 @@ from labkit.training.loop import Loop
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """How `train_classifier` trains.
-
-    shift_by: each batch is moved by up to so many pixels. mirror: every second batch is flipped,
-    where left and right do not matter (garments).
-    """
+    """shift_by: pixels that a batch is moved by at most. mirror: flip every second batch."""
 
     epochs: float
     seed: int = 0

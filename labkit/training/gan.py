@@ -61,10 +61,7 @@ def r1_penalty(discriminator: nn.Module, x: Tensor, *y: Tensor) -> Tensor:
 
 @dataclass
 class Players:
-    """The two networks, an optimizer and a loss for each.
-
-    optimizer_g may hold more parameters than the generator's, as a VAE-GAN's encoder.
-    """
+    """The two networks, an optimizer and a loss for each."""
 
     generator: nn.Module
     discriminator: nn.Module

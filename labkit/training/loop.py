@@ -37,9 +37,7 @@ class Loop:
     state: name → all that a step changes: modules, optimizers, schedulers, torch.Generators.
         Torch's global generators are kept as well, so a resumed run ends like an uninterrupted one.
     checkpoint: where that state is kept, every `save_every` seconds and at an interrupt, until the
-        run is over. The file's name gets a fingerprint of the run (steps, facts, networks and their
-        first weights, hyperparameters of the optimizers): a run with other settings or other data
-        has another file, and neither is taken up nor overwritten.
+        run is over. The file's name gets a fingerprint of the run: another run has another file.
     show: a progress bar; by default there is one unless a sweep, which has its own, runs the loop.
     facts: whatever else shapes the run: settings, images, losses; as `fingerprint` takes them.
 

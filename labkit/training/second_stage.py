@@ -1,8 +1,7 @@
 """The second stage of a VAE: a density of its codes (Dai & Wipf 2019, arXiv:1903.05789).
 
 The codes of a trained VAE follow the aggregate posterior q(z) = E_x[q(z|x)], not quite the prior
-N(0, I). A mixture of Gaussians is fitted to them, and codes are drawn from it. The VAE stays as it
-is.
+N(0, I). A mixture of Gaussians is fitted to them, and codes are drawn from it.
 """
 
 import warnings

@@ -1,6 +1,4 @@
-"""Training models that reconstruct their input: variational autoencoders (Kingma & Welling 2014,
-algorithm 1, with Adam and one draw of z an image), plain autoencoders and inpainters.
-"""
+"""Training models that reconstruct their input: VAEs (Kingma & Welling 2014), autoencoders."""
 
 import os
 from collections.abc import Callable
@@ -26,8 +24,8 @@ WARM_UP = 200  # steps, or a tenth of a run shorter than ten times that
 class ReconstructionSettings:
     """How `train_vae` and `train_autoencoder` train.
 
-    epochs: fractions allowed. decay: the learning rate's last value over its first one, 1 for a
-    constant rate; it falls exponentially, not as a cosine, because models are looked at on the way.
+    epochs: fractions allowed. decay: the learning rate's last value over its first one; it falls
+    exponentially, not as a cosine, because models are looked at on the way.
     stages: epochs whose weights are kept besides those of the end; 0 is before training. latents:
     keep μ of the test images after each epoch.
     """
