@@ -106,7 +106,9 @@ def test_encoder_and_generator_minimise_kl_features_and_game(monkeypatch):
         return found
 
     monkeypatch.setattr(VAEGAN, "terms", terms)
-    train(precision=0.5, gamma=3.0, epochs=0.5)
+    networks = pair()
+    networks[0].encoder[-1].bias.data += 1  # a KL that counts
+    train(networks, precision=0.5, gamma=3.0, epochs=0.5)
     for (found, seen_x), (x, feature_error, kl) in zip(seen, parts, strict=True):
         expected = 0.5 * feature_error + kl + 3 * found.g_loss.item()
         assert found.total.item() == pytest.approx(expected, rel=1e-4)
