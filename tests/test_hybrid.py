@@ -101,7 +101,9 @@ def test_encoder_and_generator_minimise_kl_features_and_game(monkeypatch):
         return found
 
     monkeypatch.setattr(VAEGAN, "terms", terms)
-    train(precision=0.5, gamma=3.0, epochs=0.5)
+    networks = pair()
+    networks[0].encoder[-1].bias.data += 1  # a KL that counts
+    train(networks, precision=0.5, gamma=3.0, epochs=0.5)
     for (found, seen_x), (x, feature_error, kl) in zip(seen, parts, strict=True):
         expected = 0.5 * feature_error + kl + 3 * found.g_loss.item()
         assert found.total.item() == pytest.approx(expected, rel=1e-4)
@@ -259,12 +261,19 @@ def test_densities_are_those_of_each_classs_codes():
     nn.init.normal_(vae.encoder[0].weight, 0, 0.1)
     densities = class_densities(vae, IMAGES, labels, components=1)
     z = encode(vae, IMAGES, labels, seed=0)
-    many = sample_class_codes(densities, labels.repeat(40), seed=0)
     for k, density in enumerate(densities):
         mean = z[labels == k].mean(0)
         assert torch.allclose(density.component_distribution.mean[0], mean, atol=1e-3)
-        assert torch.allclose(many[labels.repeat(40) == k].mean(0), mean, atol=0.2)
-    assert torch.equal(many, sample_class_codes(densities, labels.repeat(40), seed=0))
-    assert not torch.equal(*(sample_class_codes(densities, labels[k : k + 1], 0) for k in (0, 1)))
     with pytest.raises(ValueError, match="5 components .* need 15 codes, got 5"):
         class_densities(vae, IMAGES[:10], labels[:10], components=5)
+
+
+def test_a_code_is_drawn_from_the_density_of_its_label():
+    densities = [fit_mixture(two_blobs() + shift, 1) for shift in (0, 20, 40)]
+    y = torch.tensor([0, 2] * 100)  # no image of class 1
+    z = sample_class_codes(densities, y, seed=0)
+    for k in (0, 2):
+        assert torch.allclose(z[y == k].mean(0), two_blobs().mean(0) + 20 * k, atol=0.8)
+    assert torch.equal(z, sample_class_codes(densities, y, seed=0))
+    assert not torch.equal(z, sample_class_codes(densities, y, seed=1))
+    assert not torch.allclose(z[y == 0] + 40, z[y == 2], atol=0.1)  # other draws
