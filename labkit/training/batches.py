@@ -25,7 +25,9 @@ class Batches:
     ):
         if images.dtype != torch.uint8 or images.ndim != 4:
             found = f"{images.dtype} {tuple(images.shape)}"
-            raise ValueError(f"expected images uint8 (N, C, H, W), as loaded; got {found}")
+            raise ValueError(
+                f"expected images uint8 (N, C, H, W), got {found}; pass them as loaded"
+            )
         if not 1 <= batch_size <= len(images):
             few = f"a batch has {batch_size} images and there are {len(images)}"
             raise ValueError(f"{few}; pass more images or a smaller batch_size")
