@@ -133,7 +133,6 @@ def test_committed_notebooks_are_small_enough_to_open_and_show_no_path_of_a_mach
         assert not re.search(r"/(home|Users|root|work|tmp)/", text), path.name
 
 
-@pytest.mark.xfail(strict=True, reason="until the labs are executed anew by `labkit run`")
 def test_committed_notebooks_know_how_long_each_cell_took():
     for name, notebook in notebooks().items():
         facts = notebook.metadata["labkit"]
