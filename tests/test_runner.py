@@ -301,7 +301,8 @@ def start_run(paths: list[Path], out: Path, before: str = "") -> subprocess.Pope
     names = [str(path) for path in paths]
     code = f"""import signal, sys
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests ignores
+signal.signal(getattr(signal, "SIGHUP", signal.SIGTERM), signal.SIG_DFL)
 from labkit.runner import run
 {before}
 sys.exit(run([Path(name) for name in {names}], Path({str(out)!r}), "smoke"))"""
@@ -320,11 +321,14 @@ def test_under_nohup_a_hang_up_is_ignored():
 
 
 def test_only_a_second_request_hurries_and_a_closing_terminal_never_does():
-    asked = []
-    with execute.Stop() as stop:
-        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGINT):
-            signal.raise_signal(number)
-            asked.append(stop.hurry)
+    asked, before = [], signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with execute.Stop() as stop:
+            for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGINT):
+                signal.raise_signal(number)
+                asked.append(stop.hurry)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert asked == [False, False, False, True] and stop.exit_status == 129
 
 

@@ -292,6 +292,8 @@ def run(k):
     time.sleep(600 * (k > 0))
     return k
 if __name__ == "__main__":
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests ignores
     sweep(run, [dict(k=0), dict(k=1), dict(k=2)], store="store")
 """
 

@@ -252,11 +252,11 @@ def test_training_lowers_the_bound_and_keeps_what_it_was_asked_for():
     assert run.history[-1]["test"] < 0.7 * before and not run.model.training
     for row in run.history:
         assert row["test"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-3)
-    last = evaluate(run.model, TEST)
-    assert run.history[-1]["test"] == pytest.approx(last.negative_elbo.mean().item(), rel=1e-5)
-    assert run.history[-1]["kl"] == pytest.approx(last.kl.mean().item(), rel=1e-5)
+    last = evaluate(run.model, TEST)  # training scores in bfloat16 where that is faster
+    assert run.history[-1]["test"] == pytest.approx(last.negative_elbo.mean().item(), rel=1e-3)
+    assert run.history[-1]["kl"] == pytest.approx(last.kl.mean().item(), rel=1e-3)
     seen = evaluate(run.model, blobs(640)[:40]).negative_elbo.mean().item()
-    assert run.history[-1]["train"] == pytest.approx(seen, rel=1e-5)
+    assert run.history[-1]["train"] == pytest.approx(seen, rel=1e-3)
     assert sorted(run.weights) == [0, 2, 2.01, 2.5, 6]
     assert same(run.weights[0], small().state_dict()) and same(run.weights[2], run.weights[2.01])
     assert same(run.weights[6], run.model.state_dict())
@@ -496,7 +496,7 @@ def test_a_conditional_vae_learns_to_obey_the_label():
     )
     assert right < wrong
     scored = evaluate(vae, DARK_BRIGHT[:40], LABELS[:40]).negative_elbo.mean().item()
-    assert run.history[-1]["test"] == pytest.approx(scored, rel=1e-5)
+    assert run.history[-1]["test"] == pytest.approx(scored, rel=1e-3)
 
 
 SUPPLIED = {

@@ -4,8 +4,7 @@
 
 Goodfellow et al. 2014, arXiv:1406.2661; Radford et al. 2016, arXiv:1511.06434 ("DCGAN"). The
 generator maps latent codes z (N, Z) to images in [−1, 1]; the discriminator maps images in [−1, 1]
-to one logit each, D(x) = σ(logit). Image size and channels are arguments: 28×28 grey digits, 64×64
-colour photographs. `base` scales the width of every layer.
+to one logit each, D(x) = σ(logit). `base` scales the width of every layer.
 
 Conditional GANs give both networks the label y as well (Mirza & Osindero 2014, arXiv:1411.1784,
 eq. 2). A good image under a wrong label is then a fake like any other, so G must obey.

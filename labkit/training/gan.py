@@ -4,8 +4,7 @@
 
 L_G is the non-saturating loss of the paper's section 3. With ℓ the logit, D = σ(ℓ), so −log D is
 softplus(−ℓ) and −log(1 − D) is softplus(ℓ). Where D = ½ everywhere, the paper's equilibrium,
-L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693. A conditional GAN gives both networks the label of
-the real image.
+L_D = 2 log 2 ≈ 1.386 and L_G = log 2 ≈ 0.693. Conditional networks get the real image's label.
 """
 
 import os
