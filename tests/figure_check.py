@@ -112,7 +112,10 @@ def _axis_problems(ax: Axes, data: np.ndarray) -> Iterator[str]:
         shares = any(abs(low) <= 0.06 * end and end <= high <= 1.06 * end for end in (1, 100))
         shares = shares and axis.get_scale() == "linear"
         if len(data) and not plane and not shares:
-            filled = _filled(ax, axis, k, data[:, k])
+            # axes with common limits are filled if one of them is
+            together = [(one, _data(one)) for one in shared]
+            parts = [(one, (one.xaxis, one.yaxis)[k], k, d[:, k]) for one, d in together if len(d)]
+            filled = max(_filled(*part) for part in parts)
             if filled < (1 / 10 if _has_reference(ax, k) else 1 / 3):
                 yield f"{where} is filled by data to {filled:.0%}; set its limits to the data"
 

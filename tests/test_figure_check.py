@@ -219,3 +219,18 @@ def test_an_installed_labkit_which_has_no_tests_checks_nothing(monkeypatch, tmp_
     monkeypatch.setattr(folders, "repository", lambda: tmp_path)
     plots.show(curve(xticks=[])[0], "caption")
     assert len(shown) == 2
+
+
+def test_axes_with_common_limits_are_filled_if_one_of_them_is():
+    figure, (left, right) = plt.subplots(1, 2, sharey=True)
+    left.plot([0, 1, 2], [1e-3, 1e-1, 1])
+    right.plot([0, 1, 2], [0.02, 0.03, 0.02])
+    left.set(yscale="log", ylabel="share", xlabel="level")
+    right.set_xlabel("level")
+    assert check_figure(figure) == []
+    plt.close(figure)
+    figure, ax = plt.subplots()
+    ax.plot([0, 1, 2], [0.02, 0.03, 0.02])
+    ax.set(yscale="log", ylabel="share", xlabel="level", ylim=(1e-3, 1))
+    assert any("filled by data" in problem for problem in check_figure(figure))
+    plt.close(figure)
