@@ -117,7 +117,7 @@ def not_bytes(images):
     return 2 * images.float() - 1
 
 
-@scale.wrong("clamp cuts off, it does not scale: every pixel that is not black becomes 1.")
+@scale.wrong("Clamping cuts off, it does not scale: every pixel that is not black becomes 1.")
 def clamped(images):
     return images.float().clamp(-1, 1)
 
@@ -167,7 +167,7 @@ class_means = Exercise(
     ],
     right="You have ten prototypes, and with them a classifier: the class of the nearest one.",
     hints=(
-        "images[labels == 3] are the images of class 3, as one tensor (n, 1, H, W).",
+        "The images of class 3 are images[labels == 3], one tensor (n, 1, H, W).",
         "Average those over their first axis: .mean(0) keeps the pixels apart.",
         "Do that for k = 0, 1, …, classes − 1 and join the results by torch.stack.",
     ),
@@ -445,30 +445,32 @@ share_right = Exercise(
     right="From now on each accuracy comes with its error. Notice: ten images give an error of up"
     " to 0.16, and a hundred times as many images make it ten times smaller.",
     hints=(
-        "guesses == labels is a tensor of true and false. .float().mean() is the share of true.",
-        "s = √(p (1 − p) / n), where n is the number of guesses, len(labels).",
+        "A tensor of true and false is guesses == labels; the share of true is its .float().mean().",
+        "Then s = √(p (1 − p) / n), where n is the number of guesses, len(labels).",
     ),
 )
 share_right.mistake("These are per cent. Return shares between 0 and 1.", percent=100)
-share_right.mistake("p is the share that is wrong. Count guesses == labels.", wrong=True)
+share_right.mistake("That p is the share that is wrong. Count guesses == labels.", wrong=True)
 share_right.mistake("The root is missing in s.", power=1)
-share_right.mistake("s does not know how many images there were: divide p (1 − p) by n.", n=False)
+share_right.mistake("The number of images is missing in s: divide p (1 − p) by n.", n=False)
 share_right.mistake(
     "You divided by n − 1 in s. For many images it makes no difference, but asked for is n.", less=1
 )
 share_right.mistake(
-    "s is multiplied by 1.96: that is half of a 95 % interval. Return the standard error itself.",
+    "Your s is multiplied by 1.96: that is half of a 95 % interval. Return the standard error.",
     wide=1.96,
 )
 
 
-@share_right.wrong("n must be below the root: √(p (1 − p) / n), not √(p (1 − p)) / n.")
+@share_right.wrong("The n belongs below the root: √(p (1 − p) / n), not √(p (1 − p)) / n.")
 def n_outside(guesses, labels):
     p = (guesses == labels).double().mean().item()
     return p, (p * (1 - p)) ** 0.5 / len(labels)
 
 
-@share_right.wrong("p is how many are right, not their share: divide by the number of guesses.")
+@share_right.wrong(
+    "Your p is how many are right, not their share: divide by the number of guesses."
+)
 def count_right(guesses, labels):
     p, s = _share_right(guesses, labels)
     return p * len(labels), s
@@ -491,7 +493,7 @@ def by_deviation(guesses, labels):
 
 
 def _archive():
-    """Group numbers of 300 files, 1 to 4 copies a group and not sorted, and which are test files."""
+    """Group numbers of 300 unsorted files, 1 to 4 a group, and which of them are test files."""
     g = torch.Generator().manual_seed(5)
     group = torch.arange(120).repeat_interleave(torch.randint(1, 5, (120,), generator=g))
     group = group[torch.randperm(len(group), generator=g)]
@@ -578,8 +580,8 @@ split = Exercise(
     right="No picture is on two sides, and the test set stayed out of it. Notice that you shuffled"
     " pictures, not files.",
     hints=(
-        "torch.isin(group, some) says of each file whether its picture is among `some`. Which files"
-        " show a picture of the test set?",
+        "Which files show a picture of the test set? torch.isin(group, some) says of each file"
+        " whether its picture is among `some`.",
         "pictures = group[usable].unique() lists the pictures. Shuffle those with"
         " pictures[torch.randperm(len(pictures), generator=generator)].",
         "The first round(held_out · number of pictures) are for validation. Back to files:"
