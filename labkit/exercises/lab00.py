@@ -445,7 +445,7 @@ share_right = Exercise(
     right="From now on each accuracy comes with its error. Notice: ten images give an error of up"
     " to 0.16, and a hundred times as many images make it ten times smaller.",
     hints=(
-        "A tensor of true and false is guesses == labels; the share of true is its .float().mean().",
+        "A tensor of true and false is guesses == labels. Its .float().mean() is the share.",
         "Then s = √(p (1 − p) / n), where n is the number of guesses, len(labels).",
     ),
 )
@@ -582,7 +582,7 @@ split = Exercise(
     hints=(
         "Which files show a picture of the test set? torch.isin(group, some) says of each file"
         " whether its picture is among `some`.",
-        "pictures = group[usable].unique() lists the pictures. Shuffle those with"
+        "The pictures are group[usable].unique(). Shuffle them:"
         " pictures[torch.randperm(len(pictures), generator=generator)].",
         "The first round(held_out · number of pictures) are for validation. Back to files:"
         " torch.isin again, and mask.nonzero()[:, 0] gives their places.",
