@@ -337,6 +337,24 @@ def squares_wrap_around(queries, references):
 
 
 @nearest.wrong(
+    "Two things: the differences are taken in bytes, where 3 − 5 is 254, so use .float() before you"
+    " subtract; and the distances are in grey levels, so divide by 255."
+)
+def wraps_around_in_grey_levels(queries, references):
+    difference = queries.flatten(1)[:, None] - references.flatten(1)[None]
+    return difference.float().square().mean(2).sqrt().min(1)
+
+
+@nearest.wrong(
+    "Two things: differences and squares are taken in bytes, where 16² is 0, so use .float() before"
+    " you calculate; and the distances are in grey levels, so divide by 255."
+)
+def squares_wrap_around_in_grey_levels(queries, references):
+    difference = queries.flatten(1)[:, None] - references.flatten(1)[None]
+    return difference.square().float().mean(2).sqrt().min(1)
+
+
+@nearest.wrong(
     "That is the mean absolute difference: a root of each square by itself only removes the sign."
     " First the mean over the pixels, then the root."
 )
@@ -476,6 +494,15 @@ def count_right(guesses, labels):
     return p * len(labels), s
 
 
+@share_right.wrong(
+    "Your s is the standard deviation of a single answer. The share of n answers varies"
+    " less: divide by √n."
+)
+def deviation_of_one(guesses, labels):
+    right = (guesses == labels).double()
+    return right.mean().item(), right.std().item()
+
+
 @share_right.also_right
 def by_hand(guesses, labels):
     n = len(labels)
@@ -501,6 +528,10 @@ def _archive():
 
 
 def _observe_split(function):
+    return {f"“{what}”": value for what, value in _look_at_split(function).items()}
+
+
+def _look_at_split(function):
     group, is_test = _archive()
     blocked = torch.isin(group, group[is_test])  # test files and copies of them
     usable, runs = group[~blocked].unique(), []
@@ -649,6 +680,16 @@ def by_files(group, is_test, held_out, generator):
 def by_files_with_copies_of_test(group, is_test, held_out, generator):
     files = (~is_test).nonzero()[:, 0]
     files = files[torch.randperm(len(files), generator=generator)]
+    n = round(held_out * len(files))
+    return files[n:], files[:n]
+
+
+@split.wrong(
+    "All files were shuffled, test files as well. Leave those out, and their copies; then choose"
+    " pictures, not files, or copies of one picture get on both sides."
+)
+def by_all_files(group, is_test, held_out, generator):
+    files = torch.randperm(len(group), generator=generator)
     n = round(held_out * len(files))
     return files[n:], files[:n]
 
