@@ -56,6 +56,5 @@ class Quiz(Panel):
                 for name, guess in guesses.items()
             ]
             ax.set_xlabel("\n".join(said), fontsize="small")
-        right = {name: int((guess == self.labels).sum()) for name, guess in guesses.items()}
-        scores = ", ".join(f"{name} {count}" for name, count in right.items())
-        return plots.png(figure), f"Right of {n}: {scores}."
+        right = [f"{name} {int((guess == self.labels).sum())}" for name, guess in guesses.items()]
+        return plots.png(figure), f"Right of {n}: {', '.join(right)}."
