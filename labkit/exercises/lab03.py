@@ -69,7 +69,7 @@ reparameterize = Exercise(
         "Draw noise of the shape of μ first, from a standard normal that knows nothing of the"
         " network. Then shift and stretch it.",
         "You are given log σ². Half of it is log σ, and exp undoes the logarithm.",
-        "z = μ + σ ⊙ ε in one line; torch.randn_like(mu) draws ε.",
+        "In one line: z = μ + σ ⊙ ε; torch.randn_like(mu) draws ε.",
     ),
 )
 
@@ -117,19 +117,24 @@ def always_the_same(mu: Tensor) -> Tensor:
 for function, sentence in (
     (
         variance,
-        "ε is multiplied by σ², because exp(log σ²) is the variance. The noise must have the"
-        " standard deviation σ.",
+        "The noise is multiplied by σ², because exp(log σ²) is the variance. The noise must have"
+        " the standard deviation σ.",
     ),
     (
         log_variance,
-        "ε is multiplied by log σ² itself. That number may be negative, and it is not a width: the"
-        " logarithm has to be undone.",
+        "The noise is multiplied by log σ² itself. That number may be negative, and it is not a"
+        " width: the logarithm has to be undone.",
     ),
     (
         inverse,
-        "ε is divided by σ and not multiplied: where the encoder is sure, your noise is large.",
+        "The noise is divided by σ and not multiplied: where the encoder is sure, your noise is"
+        " large.",
     ),
-    (one, "ε has the same width for every image: σ does not enter, so log σ² is never learned."),
+    (
+        one,
+        "The noise has the same width for every image: σ does not enter, so log σ² is never"
+        " learned.",
+    ),
     (
         detached_sigma,
         "No gradient reaches log σ²: σ was cut off from the graph (detach, .data, no_grad), so the"
@@ -167,7 +172,8 @@ for function, sentence in (
     reparameterize.mistake(sentence, noise=function)
 
 reparameterize.mistake(
-    "μ is missing: every image gets a code around 0, so the code says nothing of the image.",
+    "The mean μ is missing: every image gets a code around 0, so the code says nothing of the"
+    " image.",
     centre=torch.zeros_like,
 )
 reparameterize.mistake(
@@ -177,8 +183,8 @@ reparameterize.mistake(
 
 
 @reparameterize.wrong(
-    "z is drawn, but no gradient reaches μ or log σ²: torch.normal(μ, σ), .sample() and detach end"
-    " the graph. Draw noise that does not depend on them, and compute z from it."
+    "A code z is drawn, but no gradient reaches μ or log σ²: torch.normal(μ, σ), .sample() and"
+    " detach end the graph. Draw noise that does not depend on them, and compute z from it."
 )
 def drawn_directly(mu: Tensor, log_var: Tensor) -> Tensor:
     return torch.normal(mu, (0.5 * log_var).exp()).detach()
@@ -247,8 +253,9 @@ kl_divergence = Exercise(
     hints=(
         "Compute the four parts of the formula for each dimension, (N, J). What is left to do is a"
         " sum over the dimensions.",
-        "σ² is log_var.exp(), and log σ² is log_var as it is.",
-        "½ (μ² + σ² − 1 − log σ²), then .sum(1): the images of a batch stay apart.",
+        "The variance σ² is log_var.exp(), and log σ² is log_var as it is.",
+        "Each dimension costs ½ (μ² + σ² − 1 − log σ²), then .sum(1): the images of a batch stay"
+        " apart.",
     ),
 )
 
@@ -309,31 +316,32 @@ kl_divergence.mistake(
     "The −1 is missing. For μ = 0 and σ = 1 the KL must be 0, and yours is ½ a dimension.", one=0.0
 )
 kl_divergence.mistake(
-    "σ stands where σ² should: exp(½ log σ²) is the standard deviation. The lowest point is then"
-    " no longer at σ = 1.",
+    "Here σ stands where σ² should: exp(½ log σ²) is the standard deviation. The lowest point is"
+    " then no longer at σ = 1.",
     of_variance=_sigma,
 )
 kl_divergence.mistake(
-    "σ⁴ stands where σ² should: exp(2 log σ²). The input is log σ² and not log σ.",
+    "Here σ⁴ stands where σ² should: exp(2 log σ²). The input is log σ² and not log σ.",
     of_variance=lambda log_var: (2 * log_var).exp(),
 )
 kl_divergence.mistake(
-    "log σ² itself stands where σ² should. The logarithm has to be undone there.",
+    "Here log σ² itself stands where σ² should. The logarithm has to be undone there.",
     of_variance=torch.clone,
 )
 kl_divergence.mistake(
-    "log σ stands where log σ² should: the input is log σ² already and needs no ½ of its own.",
+    "Here log σ stands where log σ² should: the input is log σ² already and needs no ½ of its own.",
     of_logarithm=lambda log_var: 0.5 * log_var,
 )
 kl_divergence.mistake(
     "The logarithm is taken twice: log_var is log σ² already.", of_logarithm=torch.log
 )
 kl_divergence.mistake(
-    "log σ² has the wrong sign: a σ near 0 would then be rewarded, and the noise would vanish.",
+    "The term log σ² has the wrong sign: a σ near 0 would then be rewarded, and the noise would"
+    " vanish.",
     of_logarithm=torch.neg,
 )
 kl_divergence.mistake(
-    "μ is not squared: a mean at −2 should cost as much as one at +2.", of_mean=_same
+    "The mean μ is not squared: a mean at −2 should cost as much as one at +2.", of_mean=_same
 )
 kl_divergence.mistake("The μ² part is missing: codes may lie anywhere.", of_mean=torch.zeros_like)
 
@@ -420,9 +428,9 @@ negative_elbo = Exercise(
     hints=(
         "Two numbers an image: the reconstruction term from logits and x, and the KL from μ and"
         " log σ². You have a function for the second.",
-        "F.binary_cross_entropy_with_logits(logits, x, reduction='none') has one number a pixel."
+        "One number a pixel: F.binary_cross_entropy_with_logits(logits, x, reduction='none')."
         " Flatten all but the batch and sum.",
-        "…flatten(1).sum(1) + beta * kl_divergence(mu, log_var): shape (N,).",
+        "It ends so: ….flatten(1).sum(1) + beta * kl_divergence(mu, log_var): shape (N,).",
     ),
 )
 
@@ -470,8 +478,8 @@ for function, sentence in (
     ),
     (
         written_out,
-        "log(σ(logit)) is −∞ for a large negative logit. Use the form that takes logits: it never"
-        " computes the probability.",
+        "Here log(σ(logit)) is −∞ for a large negative logit. Use the form that takes logits: it"
+        " never computes the probability.",
     ),
     (
         with_a_small_number,
@@ -487,7 +495,11 @@ for function, sentence in (
         only_ink,
         "Only the term x log y is there. Without (1 − x) log(1 − y) a white page is always right.",
     ),
-    (swapped, "logits and x have changed places: the first argument is what the network says."),
+    (
+        swapped,
+        "The arguments logits and x have changed places: the first argument is what the network"
+        " says.",
+    ),
 ):
     negative_elbo.mistake(sentence, likelihood=function)
 
@@ -550,9 +562,15 @@ for function, sentence in (
         "The KL is missing: this is an autoencoder. Nothing keeps the codes where the prior draws.",
     ),
     (without_reconstruction, "The reconstruction term is missing: the images play no part."),
-    (without_beta, "beta is not used; the KL is to be multiplied by it."),
-    (beta_at_the_reconstruction, "beta multiplies the reconstruction; it is the weight of the KL."),
-    (beta_at_both, "beta multiplies both terms, which only scales the loss; it belongs to the KL."),
+    (without_beta, "The argument beta is not used; the KL is to be multiplied by it."),
+    (
+        beta_at_the_reconstruction,
+        "Your beta multiplies the reconstruction; it is the weight of the KL.",
+    ),
+    (
+        beta_at_both,
+        "Your beta multiplies both terms, which only scales the loss; it belongs to the KL.",
+    ),
 ):
     negative_elbo.mistake(sentence, weigh=function)
 
@@ -666,7 +684,8 @@ vae_step = Exercise(
     " loss, and the three lines that every training has.",
     hints=(
         "Follow the diagram from left to right: vae.encode(x), reparameterize, vae.decoder(z).",
-        "loss(logits, x, mu, log_var) has one number an image; its mean is what is differentiated.",
+        "The function loss(logits, x, mu, log_var) has one number an image; its mean is what is"
+        " differentiated.",
         "Then the gradients are cleared, computed, and used: zero_grad, backward, step. Return"
         " value.item().",
     ),
@@ -716,13 +735,13 @@ vae_step.mistake(
     code=mean_as_code,
 )
 vae_step.mistake(
-    "z was cut off from the graph, so the encoder learns from the KL alone and never hears how well"
-    " its codes were decoded.",
+    "The code z was cut off from the graph, so the encoder learns from the KL alone and never"
+    " hears how well its codes were decoded.",
     code=cut_off,
 )
 vae_step.mistake(
-    "vae.decode gives probabilities, and the loss takes logits: a sigmoid is applied twice. Use"
-    " vae.decoder.",
+    "The method vae.decode gives probabilities, and the loss takes logits: a sigmoid is applied"
+    " twice. Use vae.decoder.",
     decode=probabilities,
 )
 vae_step.mistake(
@@ -739,14 +758,17 @@ for function, sentence in (
         late_zero_grad,
         "The gradients are cleared after backward and before the step, so nothing is left to use.",
     ),
-    (no_step, "optimizer.step() is missing: the gradients are computed and never used."),
-    (no_backward, "backward() is missing: there are no gradients, and the weights do not move."),
+    (no_step, "The call optimizer.step() is missing: the gradients are computed and never used."),
+    (
+        no_backward,
+        "The call of backward() is missing: there are no gradients, and the weights do not move.",
+    ),
     (uphill, "The step goes uphill: −loss was differentiated. The loss is −ELBO already."),
 ):
     vae_step.mistake(sentence, update=function)
 
 
-@vae_step.wrong("vae.encode returns μ first and then log σ²; you have them the other way round.")
+@vae_step.wrong("The encoder returns μ first and then log σ²; you have them the other way round.")
 def log_var_first(vae: V.VAE, optimizer: torch.optim.Optimizer, x: Tensor, loss: Function) -> float:
     log_var, mu = vae.encode(x)
     value = loss(vae.decoder(V.reparameterize(mu, log_var)), x, mu, log_var).mean()
@@ -812,7 +834,8 @@ quantile_grid = Exercise(
     hints=(
         "First the shares: cut the numbers from 0 to 1 into n equal parts and take the middle of"
         " each. 0 and 1 themselves are never among them.",
-        "torch.special.ndtri(share) is the value below which that share of a standard normal lies.",
+        "A function for it: torch.special.ndtri(share) is the value below which that share of a"
+        " standard normal lies.",
         "For the order: rows from the top, so z₂ falls from row to row, and z₁ grows along a row."
         " torch.meshgrid(q.flip(0), q, indexing='ij') has z₂ first and z₁ second.",
     ),
@@ -838,8 +861,8 @@ def from_5_percent(n: int) -> Tensor:
 for function, sentence in (
     (
         with_both_ends,
-        "0 and 1 are among your shares, and their quantiles are −∞ and +∞: the border of the grid"
-        " decodes to nonsense.",
+        "Both 0 and 1 are among your shares, and their quantiles are −∞ and +∞: the border of the"
+        " grid decodes to nonsense.",
     ),
     (
         left_ends,
@@ -914,7 +937,10 @@ def diagonal(q: Tensor) -> Tensor:
 
 
 for function, sentence in (
-    (swapped_axes, "z₁ and z₂ have changed places: the first column is z₁, growing along a row."),
+    (
+        swapped_axes,
+        "Your z₁ and z₂ have changed places: the first column is z₁, growing along a row.",
+    ),
     (
         upside_down,
         "The picture is upside down: the first row is drawn at the top, where z₂ is largest.",
@@ -922,8 +948,8 @@ for function, sentence in (
     (mirrored, "The picture is mirrored: z₁ grows from left to right."),
     (
         transposed,
-        "z₂ runs along each row and z₁ from row to row. A picture has z₁ along the row, and z₂"
-        " falling from row to row.",
+        "In your grid z₂ runs along each row and z₁ from row to row. A picture has z₁ along the"
+        " row, and z₂ falling from row to row.",
     ),
     (not_flat, "The points are right, but the shape is (n, n, 2); the decoder takes (n·n, 2)."),
     (diagonal, "These are n points on the diagonal: every z₁ has to meet every z₂."),
