@@ -104,7 +104,7 @@ def beta_vaes() -> nn.ModuleList:
     return nn.ModuleList(linear_vae(2, (112, 96, 64), family=build) for build in family)
 
 
-def make_beta_vaes(epochs: int = 40, seed: int = 0) -> dict[str, float]:
+def make_beta_vaes(epochs: int = 24, seed: int = 0) -> dict[str, float]:
     """Train the β-VAEs on MNIST and write their weights, rounded to float16, to one file."""
     images = load("mnist").require_published()
     plan, models = ReconstructionSettings(epochs, seed, batch_size=256), seeded(beta_vaes, seed)
