@@ -622,23 +622,25 @@ def _look_at_steps(f: Function) -> Observation:
     vae.decoder[0].bias.register_hook(lambda g: count("backward"))
     plain_step = optimizer.step
     optimizer.step = lambda *a, **k: count("step", plain_step(*a, **k))  # type: ignore
-    seen: Observation = {}
+    changes: Observation = {}
     for k in ("first", "second"):
         losses.append(f(vae, optimizer, x, _beta_3))
         for name, value in vae.state_dict().items():
-            seen[f"the change of {name} by the {k} step"] = value - began[name]
+            changes[f"the change of {name} by the {k} step"] = value - began[name]
         began = copy.deepcopy(vae.state_dict())
-    seen["calls of backward"], seen["calls of optimizer.step"] = calls["backward"], calls["step"]
-    seen["the loss returned by the first step"] = _number(losses[0])
-    seen["the loss returned by the second step"] = _number(losses[1])
-    holds = any(isinstance(value, Tensor) and value.requires_grad for value in losses)
-    seen["what is returned holds the graph"] = holds
     drawn = []
     for seed in (0, 1):
         torch.manual_seed(seed)
         drawn.append(_number(f(*_tiny(log_var=1.0), _beta_3)))
-    seen["the decoder is given a draw"] = drawn[0] != drawn[1]
-    return seen
+    seen: Observation = {
+        "the loss returned by the first step": _number(losses[0]),
+        "what is returned holds the graph": any(getattr(v, "requires_grad", 0) for v in losses),
+        "the number of calls of backward": calls["backward"],
+        "the number of calls of optimizer.step": calls["step"],
+        "the decoder is given a draw": drawn[0] != drawn[1],
+        "the loss returned by the second step": _number(losses[1]),
+    }
+    return seen | changes
 
 
 def _number(value: Any) -> Any:

@@ -107,7 +107,8 @@ def beta_vaes() -> nn.ModuleList:
 def make_beta_vaes(epochs: int = 24, seed: int = 0) -> dict[str, float]:
     """Train the β-VAEs on MNIST and write their weights, rounded to float16, to one file."""
     images = load("mnist").require_published()
-    plan, models = ReconstructionSettings(epochs, seed, batch_size=256), seeded(beta_vaes, seed)
+    plan = ReconstructionSettings(epochs, seed, batch_size=min(256, len(images.train)))
+    models = seeded(beta_vaes, seed)
     for model in models:
         model.load_state_dict(models[0].state_dict())  # all begin alike
     for model in models:
