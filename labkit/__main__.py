@@ -15,8 +15,9 @@ from labkit.profile import PROFILES
 from labkit.profile import profile as current_profile
 
 EXAMPLES = """examples:
-  python -m labkit run                         all notebooks in order
+  python -m labkit run                         all labs in order
   python -m labkit run 01 04 --profile smoke   two of them, in seconds
+  python -m labkit run studies/04              one study; `run studies`: all of them
   python -m labkit weights                     the trained weights that can be made anew
   python -m labkit doctor                      what is missing on this machine, and the remedy
 """
@@ -31,17 +32,25 @@ def parser() -> argparse.ArgumentParser:
         "Leaves .ipynb, .html and .json of each, and summary.html. Status 0: all passed."
     )
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
+    band = commands.add_parser("band", help="run labs with five seeds, for students to compare")
+    band.description = "Writes data/results/labs/NAME.json from runs with LABKIT_SEED = 0 to 4."
+    band.add_argument("picks", nargs="+", metavar="NN", help="number or start of a lab's name")
+    for each in (run, band):
+        add_run_options(each)
+    made = commands.add_parser("weights", help="train supplied weights anew")
+    made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
+    made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
+    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
+    return top
+
+
+def add_run_options(run: argparse.ArgumentParser) -> None:
     profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
     run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
     out = "folder for the results (default: $LABKIT_RESULTS, else results/PROFILE)"
     run.add_argument("--out", metavar="DIR", type=Path, help=out)
     limit = "how long one notebook may take (default: no limit)"
     run.add_argument("--timeout", metavar="MINUTES", type=float, default=math.inf, help=limit)
-    made = commands.add_parser("weights", help="train supplied weights anew")
-    made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
-    made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
-    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
-    return top
 
 
 def weight_makers() -> dict[str, Callable[[], dict]]:
@@ -98,7 +107,8 @@ def command(arguments: argparse.Namespace) -> int:
         profile = arguments.profile or current_profile()
         out = (arguments.out or folders.results(profile)).expanduser().resolve()
         notebooks = runner.pick_notebooks(folders.repository() / "notebooks", arguments.picks)
-        return runner.run(notebooks, out, profile, minutes=arguments.timeout)
+        work = runner.run if arguments.command == "run" else runner.measure_bands
+        return work(notebooks, out, profile, minutes=arguments.timeout)
     except (runner.RunError, ValueError) as error:
         return complain(str(error))
 

@@ -1,8 +1,9 @@
-"""What a notebook measured, as a JSON record and as its Reported-vs-reproduced table."""
+"""What a notebook measured, as a JSON record and as a table beside what others reported."""
 
 import json
 import math
 import os
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from labkit.profile import device as profile_device
 from labkit.profile import profile
 
 _started = time.perf_counter()  # the first cell of a notebook imports this module
+MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+SEEDS = range(5)  # of a band, the spread that a lab's numbers are shown beside
+DATE = "%Y-%m-%d %H:%M"
 VERDICTS = {True: "holds", False: "does not hold", None: "not tested in this profile"}
 
 
@@ -47,19 +51,74 @@ class Record:
     path: Path
 
     @property
-    def caption(self) -> str:
+    def tables(self) -> list[tuple]:
+        """(caption, names of the columns, rows) of each table that is shown."""
         form = "Profile {profile}, data {data}, seed {seed}, {device}, {seconds:.0f} s."
-        return f"Reported vs reproduced. {form.format(**self.content)}"
+        return [_claims(f"Reported vs reproduced. {form.format(**self.content)}", self.content)]
 
     def _repr_html_(self) -> str:
         pages = jinja2.Environment(loader=jinja2.PackageLoader("labkit"), autoescape=True)
-        table = pages.get_template("claims.html.j2")
-        return table.render(caption=self.caption, claims=self.content["claims"])
+        return pages.get_template("tables.html.j2").render(tables=self.tables)
 
     def __repr__(self) -> str:
-        form = "- {claim}: reported {reported}; reproduced {reproduced}; {verdict}"
-        rows = (form.format(**claim) for claim in self.content["claims"])
-        return "\n".join([self.caption, *rows])
+        lines = []
+        for caption, (_, *names, _), rows in self.tables:
+            named = [
+                [f"{n.lower()} {x}" for n, x in zip(names, row[1:-1], strict=True)] for row in rows
+            ]
+            lines += [caption]
+            lines += [
+                f"- {r[0]}: {'; '.join([*n, r[-1]])}" for r, n in zip(rows, named, strict=True)
+            ]
+        return "\n".join(lines)
+
+
+class Found(Record):
+    """A lab's record, shown beside the band of five seeds and the verdicts of the study."""
+
+    @property
+    def tables(self) -> list[tuple]:
+        ours, theirs = self.content, band(self.content["notebook"])
+        evidence = study(self.content["notebook"])
+        caption = f"What you found (profile {ours['profile']}, data {ours['data']})"
+        where = "profile {profile}, data {data}, {date}".format(**theirs) if theirs else ""
+        by = "data_content" if ours["data_content"] or theirs.get("data_content") else "data"
+        if not theirs:
+            caption += ". No band of seeds has been measured for this lab yet."
+        elif any(ours[name] != theirs.get(name) for name in ("profile", by)):
+            caption += (
+                f". The band of {len(SEEDS)} seeds is of other runs ({where}): no comparison."
+            )
+            theirs = {}
+        else:
+            caption += f" beside {len(SEEDS)} seeds ({where}). One new seed in three lies outside."
+        names = ("", "You", "Seeds 0 to 4", "Yours is") if theirs else ("", "You")
+        shown = [_beside(*item, theirs.get("metrics", {})) for item in ours["metrics"].items()]
+        tables = [(caption, names, [row[: len(names)] for row in shown])]
+        if evidence:
+            seeds = f"at most {len(evidence['seeds'])} seeds a claim"
+            where = "profile {profile}, data {data}, {date}".format(**evidence)
+            tables += [
+                _claims(f"Reported vs reproduced in the study ({where}, {seeds}).", evidence)
+            ]
+        return tables
+
+
+def _claims(caption: str, content: dict) -> tuple:
+    """The table of a record's claims."""
+    rows = [(c["claim"], c["reported"], c["reproduced"], c["verdict"]) for c in content["claims"]]
+    return caption, ("Claim", "Reported", "Reproduced", "Verdict"), rows
+
+
+def _beside(name: str, value: float | str, bands: dict[str, list]) -> tuple[str, str, str, str]:
+    """A metric, its value, the band, and where the value lies."""
+    yours = f"{value:.4g}" if isinstance(value, float) else str(value)
+    if name not in bands or isinstance(value, str):
+        return name, yours, "", ""
+    low, high = min(bands[name]), max(bands[name])
+    near = 1e-6 * max(abs(low), abs(high))  # sums of another machine differ in the last digits
+    place = "below" if value < low - near else "above" if value > high + near else "inside"
+    return name, yours, f"{low:.4g} to {high:.4g}", place
 
 
 def folder() -> Path:
@@ -68,15 +127,22 @@ def folder() -> Path:
 
 
 def record(
-    notebook: str, metrics: dict, data: Any, seed: int, claims: Sequence[Claim] = (), device=None
+    notebook: str,
+    metrics: dict,
+    data: Any,
+    seed: int,
+    claims: Sequence[Claim] = (),
+    device=None,
+    seeds: Sequence[int] = (),
 ) -> Record:
     """Write what `notebook` measured to <folder()>/<notebook>.json and return it as a table.
 
     metrics: name → number or short text, the same in every run with this profile, machine and seed
     (so no timings); data: the ImageSet that was used, a list of them, or a text where there are no
-    images; seed: the run's first seed; device: the torch device that was used, by default that of
-    the profile. Seconds count from the import of this module. Raises ValueError for a metric that
-    is not finite or not plain and for other data, OSError if the file cannot be written.
+    images; seed: the run's first seed; seeds: all that a comparison had, if more; device: the torch
+    device that was used, by default that of the profile. Seconds count from the import of this
+    module. Raises ValueError for a metric that is not finite or not plain and for other data,
+    OSError if the file cannot be written.
     """
     import torch
 
@@ -89,6 +155,10 @@ def record(
     run = {"notebook": notebook, "profile": profile(), "seed": seed}
     content = {
         **run,
+        "seeds": list(seeds) or [seed],
+        "command": f"python -m labkit run {notebook} --profile {profile()}",
+        "date": time.strftime(DATE),
+        "machine": MACHINE,
         "data": text,
         "data_content": contents,
         "fingerprint": fingerprint(data=contents or text, **run),
@@ -100,13 +170,48 @@ def record(
     }
     path = folder() / f"{notebook}.json"
     try:
-        with replacing(path) as temporary:
-            lines = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-            temporary.write_text(lines, encoding="utf-8")
+        write(path, content)
     except OSError as error:
         kept = f"Nothing is lost: the metrics are {json.dumps(plain)}"
         raise OSError(f"{error}, e.g. with LABKIT_RESULTS. {kept}") from error
     return Record(content, path)
+
+
+def found(notebook: str, metrics: dict, data: Any, seed: int, device=None) -> Found:
+    """`record` at the end of a lab, shown as the last expression of a cell: your numbers beside the
+    band of five seeds, and the reports' claims with the verdicts of the study of the same name.
+    """
+    made = record(notebook, metrics, data, seed, device=device)
+    return Found(made.content, made.path)
+
+
+def band(notebook: str) -> dict[str, Any]:
+    """What five seeds of a lab gave, {metrics: {name: [one, …]}, profile, …}; {} if unmeasured."""
+    return _supplied("labs", notebook)
+
+
+def study(notebook: str) -> dict[str, Any]:
+    """The record of the executed study that comes with the kit; {} if there is none."""
+    return _supplied("studies", notebook)
+
+
+def _supplied(kind: str, notebook: str) -> dict[str, Any]:
+    path = folders.measured() / kind / f"{notebook}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); get it again from the repository"
+        ) from error
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes a record as JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        lines = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        temporary.write_text(lines, encoding="utf-8")
 
 
 def read(path: Path) -> tuple[dict[str, Any], str]:
