@@ -36,23 +36,24 @@ def show(figure: Figure, caption: str) -> None:
     """
     from IPython.display import Markdown, display
 
-    if problems := _problems(figure):
-        plt.close(figure)
-        raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
+    refuse_if_hard_to_read(figure)
     kind, picture = fewer_bytes(png(figure))
     display({kind: picture, "text/plain": caption}, raw=True, metadata={kind: {"alt": caption}})
     display(Markdown(f"*{caption}*"))
 
 
-def _problems(figure: Figure) -> list[str]:
+def refuse_if_hard_to_read(figure: Figure) -> None:
+    """The check of `show`: closes the figure and raises the ValueError, where it is asked for."""
     asked = "PYTEST_VERSION" in os.environ or os.environ.get("LABKIT_CHECK_FIGURES") == "1"
     path = folders.repository() / "tests" / "figure_check.py"
     if not (asked and path.is_file()):  # an installed labkit has no tests
-        return []
+        return
     spec = importlib.util.spec_from_file_location("figure_check", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.check_figure(figure)
+    if problems := module.check_figure(figure):
+        plt.close(figure)
+        raise ValueError("this figure is hard to read:\n- " + "\n- ".join(problems))
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:

@@ -101,8 +101,9 @@ def test_functions_fit_on_a_screen_and_have_few_arguments():
 
 
 def test_the_library_is_small():
-    """A helper library: without the stand-ins and the studies at most 6,500 lines."""
-    apart = (ROOT / "labkit" / "data" / "synthetic", ROOT / "labkit" / "studies")
+    """A helper library: at most 6,500 lines without what is content, and the instructor's part."""
+    content = ("data/synthetic", "studies", "exercises", "grading")
+    apart = [ROOT / "labkit" / part for part in content]
     counted = [path for path in FILES if not any(part in path.parents for part in apart)]
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in counted) <= 6_500
 

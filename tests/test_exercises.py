@@ -1,0 +1,248 @@
+"""The check names the mistake: for every exercise, and for the mechanism itself."""
+
+import itertools
+import re
+
+import cloudpickle
+import pytest
+import torch
+
+from labkit import exercises
+from labkit.exercises import core
+from labkit.exercises.core import NOT_ATTEMPTED, RIGHT, WRONG, Exercise
+
+EXERCISES = {name: task for name, (_, task) in exercises.names().items()}
+
+
+@pytest.fixture(params=EXERCISES)
+def task(request):
+    return EXERCISES[request.param]
+
+
+def test_right_solutions_are_right(task):
+    assert len(task.solutions) >= 2, "another solution, written differently, tests the check"
+    for solution in task.solutions:
+        verdict = task.diagnose(solution)
+        assert verdict.state == RIGHT, (solution, verdict.text)
+
+
+def test_each_mistake_is_known_by_its_own_name(task):
+    assert len(task.mistakes) >= 2
+    assert len({mistake.sentence for mistake in task.mistakes}) == len(task.mistakes)
+    for mistake in task.mistakes:
+        verdict = task.diagnose(mistake.function)
+        assert verdict.state == WRONG, mistake.name
+        assert verdict.mistakes == (mistake.name,), (mistake.name, verdict)
+        assert verdict.text == mistake.sentence
+
+
+def test_pairs_of_mistakes_are_named_together(task):
+    """A pair may look like a single mistake (the larger one hides the other), never like none."""
+    for mistakes, seen in task.known:
+        if len(mistakes) == 2 and not task.same(task.expected, seen):
+            switches = {k: v for mistake in mistakes for k, v in mistake.switches.items()}
+            verdict = task.diagnose(lambda *a, s=switches: task.reference(*a, **s))
+            assert verdict.state == WRONG and verdict.mistakes
+
+
+def test_what_is_not_written_is_not_wrong(task):
+    def stub(*args):
+        raise NotImplementedError
+
+    assert task.diagnose(stub).state == NOT_ATTEMPTED
+
+
+@pytest.mark.parametrize("value", [None, 0.0, "", torch.zeros(1), (), (None, None)])
+def test_nonsense_is_wrong_and_raises_nothing(task, value):
+    verdict = task.diagnose(lambda *args: value)
+    assert verdict.state == WRONG and verdict.text
+
+
+def test_hints_points_and_sentences_are_there(task):
+    assert 2 <= len(task.hints) <= 3 and task.points >= 1 and task.right
+    for text in (*task.hints, task.right, *(m.sentence for m in task.mistakes)):
+        assert text[0].isupper() and text[-1] in ".?!`:)", text
+        assert not re.search(r"\s\s", text), text
+
+
+def test_a_check_leaves_the_random_numbers_of_the_notebook_alone(task):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    task.diagnose(task.reference)
+    assert torch.equal(torch.rand(4), expected)
+
+
+# the mechanism, on an exercise of its own
+
+
+def _scaled_sum(x, w, *, sign=1.0, power=1):
+    return sign * (x**power * w).sum(0), x.mean()
+
+
+def probe(rows):
+    return lambda g: (torch.randn(rows, 3, generator=g), torch.rand(rows, 1, generator=g))
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    made = Exercise(
+        "toy",
+        _scaled_sum,
+        probes=[probe(2), probe(5)],
+        points=2,
+        right="Done.",
+        hints=("One.", "Two."),
+        tell=("total", "mean"),
+    )
+    made.mistake("The sign is turned.", sign=-1.0)
+    made.mistake("It is squared.", power=2)
+    made.wrong("The mean is detached.")(lambda x, w: (_scaled_sum(x, w)[0], x.mean().detach()))
+    monkeypatch.setattr(exercises, "names", lambda: {"toy": ("99", made)})
+    monkeypatch.setattr(exercises, "_handles", {})
+    monkeypatch.setattr(exercises, "_hints", {})
+    return made
+
+
+def test_two_mistakes_at_once_are_both_named(toy):
+    verdict = toy.diagnose(lambda x, w: _scaled_sum(x, w, sign=-1.0, power=2))
+    assert len(verdict.mistakes) == 2
+    assert "The sign is turned." in verdict.text and "It is squared." in verdict.text
+
+
+def test_a_lost_gradient_is_seen_although_the_output_is_right(toy):
+    verdict = toy.diagnose(lambda x, w: (_scaled_sum(x.detach(), w)[0], x.mean()))
+    assert verdict.state == WRONG and "gradient that reaches x" in verdict.text
+
+
+def test_a_change_in_place_is_seen(toy):
+    def careless(x, w):
+        result = _scaled_sum(x.clone(), w)
+        x.mul_(2)
+        return result
+
+    assert "changes its argument x in place" in toy.diagnose(careless).text
+
+
+def test_an_unknown_mistake_is_shown_by_the_smallest_example(toy):
+    verdict = toy.diagnose(lambda x, w: (_scaled_sum(x, w)[0] + 0.25, x.mean()))
+    assert not verdict.mistakes and "total of the result should be" in verdict.text
+    assert "The largest difference is 0.25." in verdict.text and "of shape (2, 3)" in verdict.text
+
+
+def test_an_exception_is_told_with_its_line(toy):
+    def crooked(x, w):
+        return x @ x
+
+    verdict = toy.diagnose(crooked)
+    assert "RuntimeError in the line `return x @ x`" in verdict.text
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, RecursionError])
+def test_nothing_that_a_function_raises_gets_out(toy, error):
+    def raises(x, w):
+        raise error("so")
+
+    assert toy.diagnose(raises).state == WRONG
+
+
+def test_state_kept_between_calls_is_seen():
+    kept = []
+
+    def keeps(x):
+        kept.append(1)
+        return x + len(kept[1:])
+
+    once = Exercise("t", lambda x: x + 0, probes=[lambda g: (torch.ones(1),)], calls=2)
+    assert "call 2" in once.diagnose(keeps).text
+
+
+def test_a_module_is_followed_into_its_parameters():
+    def probe(g):
+        layer = torch.nn.Linear(3, 2)
+        return layer, torch.randn(5, 3, generator=g)
+
+    task = Exercise("t", lambda layer, x: layer(x), probes=[probe])
+    assert task.diagnose(lambda layer, x: x @ layer.weight.T + layer.bias).state == RIGHT
+    frozen = task.diagnose(lambda layer, x: x @ layer.weight.detach().T + layer.bias)
+    assert "gradient that reaches layer.weight" in frozen.text
+
+
+def test_what_is_printed_is_shown_with_a_wrong_answer_only(toy, capsys):
+    def talks(x, w):
+        print("shape", tuple(x.shape))
+        return 0
+
+    assert "Your function printed: shape (2, 3)" in toy.diagnose(talks).text
+    assert not capsys.readouterr().out
+
+
+def test_the_student_s_function_is_used_if_it_is_right(toy):
+    def other(x, w):
+        return torch.einsum("nd,nk->d", x, w), x.sum() / x.numel()
+
+    handle = exercises.exercise("toy")(other)
+    assert handle.whose == "your" and handle.function is other and handle.__name__ == "other"
+    wrong = exercises.exercise("toy")(lambda x, w: 0)
+    assert wrong.whose == "the kit's" and wrong.function is _scaled_sum
+    assert exercises.yours("toy")(1, 2) == 0
+
+
+def test_a_function_that_fails_later_is_replaced_and_it_is_said(toy, capsys):
+    def narrow(x, w):
+        assert len(x) < 10, "only small ones"
+        return _scaled_sum(x, w)
+
+    handle = exercises.exercise("toy")(narrow)
+    x, w = torch.ones(20, 3), torch.ones(20, 1)
+    assert handle(x, w)[0].tolist() == [20, 20, 20]
+    assert "only small ones" in capsys.readouterr().out
+    assert handle.whose == "the kit's" and handle.verdict.state == WRONG
+
+
+def test_a_handle_travels_to_a_worker(toy):
+    handle = exercises.exercise("toy")(_scaled_sum)
+    again = cloudpickle.loads(cloudpickle.dumps(handle))
+    assert again.whose == "your"
+
+
+def test_check_raises_only_under_grading(toy, monkeypatch, capsys):
+    exercises.check("toy")
+    assert "its cell was not run" not in capsys.readouterr().err
+    exercises.exercise("toy")(lambda x, w: 0)
+    exercises.check("toy")
+    assert "0 of 2 points" in capsys.readouterr().out
+    monkeypatch.setenv("LABKIT_GRADING", "1")
+    with pytest.raises(AssertionError, match="toy: wrong"):
+        exercises.check("toy")
+    exercises.exercise("toy")(_scaled_sum)
+    exercises.check("toy")
+    assert "2 of 2 points" in capsys.readouterr().out
+
+
+def test_hints_come_one_after_the_other_and_the_last_stays(toy, capsys):
+    for _ in range(3):
+        exercises.hint("toy")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["Hint 1 of 2: One.", "Hint 2 of 2: Two.", "Hint 2 of 2: Two."]
+
+
+def test_progress_lists_every_exercise_of_the_lab(toy):
+    assert exercises.progress().loc["toy", "state"].endswith(NOT_ATTEMPTED)
+    exercises.exercise("toy")(_scaled_sum)
+    assert list(exercises.progress().loc["toy"]) == ["2 of 2", f"✔ {RIGHT}"]
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="no exercise is called 'lstm'"):
+        exercises.exercise("lstm")
+
+
+def test_what_the_answer_says_is_escaped(toy):
+    answer = exercises._Answer(core.Verdict("toy", WRONG, "a < b"))
+    assert "a &lt; b" in answer._repr_html_() and "hint('toy')" in repr(answer)
+
+
+def test_observations_are_the_same_each_time(task):
+    pairs = itertools.pairwise(task.observations(task.reference) for _ in range(2))
+    assert all(task.same(a, b) for a, b in pairs)
