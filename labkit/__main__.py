@@ -32,25 +32,19 @@ def parser() -> argparse.ArgumentParser:
         "Leaves .ipynb, .html and .json of each, and summary.html. Status 0: all passed."
     )
     run.add_argument("picks", nargs="*", metavar="NN", help="number or start of a notebook's name")
-    band = commands.add_parser("band", help="run labs with five seeds, for students to compare")
-    band.description = "Writes data/results/labs/NAME.json from runs with LABKIT_SEED = 0 to 4."
-    band.add_argument("picks", nargs="+", metavar="NN", help="number or start of a lab's name")
-    for each in (run, band):
-        add_run_options(each)
-    made = commands.add_parser("weights", help="train supplied weights anew")
-    made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
-    made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
-    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
-    return top
-
-
-def add_run_options(run: argparse.ArgumentParser) -> None:
     profile = "smoke, cpu or full (default: $LABKIT_PROFILE, else full with a GPU, else cpu)"
     run.add_argument("--profile", choices=PROFILES, metavar="P", help=profile)
     out = "folder for the results (default: $LABKIT_RESULTS, else results/PROFILE)"
     run.add_argument("--out", metavar="DIR", type=Path, help=out)
     limit = "how long one notebook may take (default: no limit)"
     run.add_argument("--timeout", metavar="MINUTES", type=float, default=math.inf, help=limit)
+    band = "with LABKIT_SEED = 0 to 4, into data/results/labs/: what students compare with"
+    run.add_argument("--band", action="store_true", help=band)
+    made = commands.add_parser("weights", help="train supplied weights anew")
+    made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
+    made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
+    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
+    return top
 
 
 def weight_makers() -> dict[str, Callable[[], dict]]:
@@ -107,7 +101,7 @@ def command(arguments: argparse.Namespace) -> int:
         profile = arguments.profile or current_profile()
         out = (arguments.out or folders.results(profile)).expanduser().resolve()
         notebooks = runner.pick_notebooks(folders.repository() / "notebooks", arguments.picks)
-        work = runner.run if arguments.command == "run" else runner.measure_bands
+        work = runner.measure_bands if arguments.band else runner.run
         return work(notebooks, out, profile, minutes=arguments.timeout)
     except (runner.RunError, ValueError) as error:
         return complain(str(error))

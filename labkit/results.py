@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from labkit.profile import profile
 
 _started = time.perf_counter()  # the first cell of a notebook imports this module
 MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-SEEDS = range(5)  # of a band, the spread that a lab's numbers are shown beside
 DATE = "%Y-%m-%d %H:%M"
 VERDICTS = {True: "holds", False: "does not hold", None: "not tested in this profile"}
 
@@ -62,14 +62,11 @@ class Record:
 
     def __repr__(self) -> str:
         lines = []
-        for caption, (_, *names, _), rows in self.tables:
-            named = [
-                [f"{n.lower()} {x}" for n, x in zip(names, row[1:-1], strict=True)] for row in rows
-            ]
-            lines += [caption]
-            lines += [
-                f"- {r[0]}: {'; '.join([*n, r[-1]])}" for r, n in zip(rows, named, strict=True)
-            ]
+        for caption, names, rows in self.tables:
+            lines.append(caption)
+            for first, *others, last in rows:
+                said = [f"{n.lower()} {x}; " for n, x in zip(names[1:], others, strict=False)]
+                lines.append(f"- {first}: {''.join(said)}{last}")
         return "\n".join(lines)
 
 
@@ -78,29 +75,22 @@ class Found(Record):
 
     @property
     def tables(self) -> list[tuple]:
-        ours, theirs = self.content, band(self.content["notebook"])
-        evidence = study(self.content["notebook"])
-        caption = f"What you found (profile {ours['profile']}, data {ours['data']})"
-        where = "profile {profile}, data {data}, {date}".format(**theirs) if theirs else ""
+        ours, form = self.content, "profile {profile}, data {data}, {date}"
+        theirs, evidence = band(ours["notebook"]), study(ours["notebook"])
         by = "data_content" if ours["data_content"] or theirs.get("data_content") else "data"
-        if not theirs:
-            caption += ". No band of seeds has been measured for this lab yet."
-        elif any(ours[name] != theirs.get(name) for name in ("profile", by)):
-            caption += (
-                f". The band of {len(SEEDS)} seeds is of other runs ({where}): no comparison."
-            )
-            theirs = {}
-        else:
-            caption += f" beside {len(SEEDS)} seeds ({where}). One new seed in three lies outside."
-        names = ("", "You", "Seeds 0 to 4", "Yours is") if theirs else ("", "You")
-        shown = [_beside(*item, theirs.get("metrics", {})) for item in ours["metrics"].items()]
-        tables = [(caption, names, [row[: len(names)] for row in shown])]
+        same = all(ours[fact] == theirs.get(fact) for fact in ("profile", by))
+        names, said = ("", "You"), "no other seeds of this lab have been measured yet"
+        if same:
+            names = ("", "You", "Seeds 0 to 4", "Yours is")
+            said = f"seeds 0 to 4: {form.format(**theirs)}. One new seed in three lies outside"
+        elif theirs:
+            said = f"no comparison with seeds 0 to 4, which were run with {form.format(**theirs)}"
+        rows = [_beside(*metric, theirs.get("metrics", {})) for metric in ours["metrics"].items()]
+        caption = f"What you found: {form.format(**ours)}; {said}."
+        tables = [(caption, names, [row[: len(names)] for row in rows])]
         if evidence:
-            seeds = f"at most {len(evidence['seeds'])} seeds a claim"
-            where = "profile {profile}, data {data}, {date}".format(**evidence)
-            tables += [
-                _claims(f"Reported vs reproduced in the study ({where}, {seeds}).", evidence)
-            ]
+            of = f"{form.format(**evidence)}, at most {len(evidence['seeds'])} seeds a claim"
+            tables += [_claims(f"Reported vs reproduced in the study: {of}.", evidence)]
         return tables
 
 
@@ -185,26 +175,20 @@ def found(notebook: str, metrics: dict, data: Any, seed: int, device=None) -> Fo
     return Found(made.content, made.path)
 
 
-def band(notebook: str) -> dict[str, Any]:
-    """What five seeds of a lab gave, {metrics: {name: [one, …]}, profile, …}; {} if unmeasured."""
-    return _supplied("labs", notebook)
-
-
-def study(notebook: str) -> dict[str, Any]:
-    """The record of the executed study that comes with the kit; {} if there is none."""
-    return _supplied("studies", notebook)
-
-
-def _supplied(kind: str, notebook: str) -> dict[str, Any]:
+def supplied(kind: str, notebook: str) -> dict[str, Any]:
+    """The file of data/results/<kind>/ that comes with the kit; {} if there is none."""
     path = folders.measured() / kind / f"{notebook}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); get it again from the repository"
-        ) from error
+        remedy = "get it again from the repository"
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+
+
+study = partial(supplied, "studies")  # the record of an executed study
+band = partial(supplied, "labs")  # what five seeds of a lab gave: {metrics: {name: [one, …]}, …}
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -272,27 +272,22 @@ def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=mat
 
 
 def measure_bands(notebooks: list[Path], out: Path, profile: str, stream=None, **options) -> int:
-    """Runs each notebook with five seeds into folders below `out`; what they found goes to the kit.
+    """Runs labs with five seeds; the numbers in all five records go to data/results/labs/.
 
-    A band holds the metrics that are numbers in all five records. Returns the exit status of `run`.
+    Returns the exit status of the first run that failed, or 0.
     """
     records = {name_of(path): [] for path in notebooks}
-    for seed in results.SEEDS:
+    for seed in range(5):
         os.environ["LABKIT_SEED"] = str(seed)  # the kernels inherit it
-        place = out / "band" / str(seed)
+        place = out / "seeds" / str(seed)
         if status := run(notebooks, place, profile, stream, **options):
             return status
         for name, found in records.items():
             found.append(results.read(place / f"{name}.json")[0])
     for name, found in records.items():
-        first = found[0]
-        band = {
-            fact: first[fact] for fact in ("profile", "data", "data_content", "machine", "date")
-        }
-        band["command"] = f"python -m labkit band {name} --profile {profile}"
-        columns = {
-            key: [record["metrics"].get(key) for record in found] for key in first["metrics"]
-        }
+        band = {k: found[0][k] for k in ("profile", "data", "data_content", "machine", "date")}
+        band["command"] = f"python -m labkit run {name} --profile {profile} --band"
+        columns = {key: [one["metrics"].get(key) for one in found] for key in found[0]["metrics"]}
         numbers = {k: v for k, v in columns.items() if all(isinstance(x, int | float) for x in v)}
         path = folders.measured() / "labs" / f"{name}.json"
         results.write(path, band | {"metrics": numbers})

@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from labkit import results
+
 ROOT = Path(__file__).resolve().parents[1]
 tomllib = pytest.importorskip("tomllib", reason="the pins need Python 3.11, which reads TOML")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -142,6 +144,32 @@ def test_committed_notebooks_know_how_long_each_cell_took():
         code = {c.id for c in notebook.cells if c.cell_type == "code" and c.source.strip()}
         assert (facts["profile"], facts["status"]) == ("cpu", "passed"), name
         assert set(facts["cell_seconds"]) == code, name
+
+
+def test_the_kit_has_the_claims_of_each_executed_study():
+    """data/results/studies/ is what the end of a lab quotes: no other verdicts than the study's."""
+    form = "- {claim}: reported {reported}; reproduced {reproduced}; {verdict}"
+    for name, notebook in notebooks().items():
+        if name.startswith("studies/"):
+            outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+            texts = [o.get("data", {}).get("text/plain", "") for o in outputs]
+            (text,) = [text for text in texts if text.startswith("Reported vs reproduced.")]
+            record = results.study(Path(name).stem)
+            assert text.splitlines()[1:] == [form.format(**claim) for claim in record["claims"]]
+            assert (record["profile"], record["notebook"]) == ("cpu", name.removesuffix(".ipynb"))
+            facts = {"seeds", "command", "date", "machine", "data", "data_content", "metrics"}
+            assert facts <= record.keys(), name
+
+
+def test_no_study_decides_about_a_report_from_few_seeds():
+    """What may be decided without seeds: what is counted in the data, and exact mathematics."""
+    exact = {"20,000 queries of 5 characters, answers of 3, 13 symbols", "∂c(t)/∂c(t−1) = f(t)"}
+    for path in sorted((ROOT / "data" / "results" / "studies").glob("*.json")):
+        record = results.study(path.stem)
+        for claim in record["claims"]:
+            decided = claim["verdict"].startswith(("holds", "does not hold"))
+            few = len(record["seeds"]) < 5
+            assert not (decided and few) or claim["claim"] in exact, (path.name, claim)
 
 
 def test_colab_badges_point_at_this_repository():

@@ -163,7 +163,7 @@ def test_the_same_images_are_comparable_wherever_they_came_from(kit):
 
 def test_without_a_band_that_is_said(kit):
     made = found(loss=3)
-    assert len(made.tables) == 1 and "No band of seeds has been measured" in repr(made)
+    assert len(made.tables) == 1 and "no other seeds" in repr(made)
 
 
 def test_the_verdicts_of_the_study_stand_below_with_profile_and_seeds(kit):

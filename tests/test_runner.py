@@ -293,7 +293,7 @@ def test_a_band_holds_what_five_seeds_found_and_goes_to_the_kit(clone):
     band = results.band("01_x")
     assert band["metrics"] == {"score": [10.0, 11.0, 12.0, 13.0, 14.0]}
     assert (band["profile"], band["data"]) == ("smoke", "none")
-    assert band["command"] == "python -m labkit band 01_x --profile smoke"
+    assert band["command"] == "python -m labkit run 01_x --profile smoke --band"
     assert band["date"] and band["machine"] and "data/results/labs/01_x.json" in printed.getvalue()
 
 
