@@ -34,7 +34,7 @@ class Family(Protocol):
 
 @dataclass(frozen=True)
 class GAN:
-    """The kit's DCGAN, by lab 02's recipe."""
+    """The kit's DCGAN, by study 02's recipe."""
 
     base: int = 16
     name: str = "GAN"
