@@ -32,7 +32,7 @@ SCREENSHOTS = ROOT / "build" / "browser"
 WITH_SLIDERS = ("widgets.scrubber(", "widgets.walk(", "widgets.latent_plane(")
 LABS = [
     path
-    for path in sorted((ROOT / "notebooks").glob("0[23]_*.ipynb"))
+    for path in sorted((ROOT / "notebooks" / "studies").glob("0[23]_*.ipynb"))
     if any(w in path.read_text(encoding="utf-8") for w in WITH_SLIDERS)
 ]
 START, RUN = 60, 240  # seconds for JupyterLab to start, for a notebook to run in profile smoke
