@@ -1,6 +1,7 @@
 """Lab 03: the parts of a VAE (Kingma & Welling 2014), one training step, and the grid of codes."""
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -394,13 +395,11 @@ def _negative_elbo(
     likelihood=bernoulli,
     pixels=_sum,
     dimensions=_sum,
-    kl_sign=1,
-    outcome=_same,
     weigh=lambda reconstruction, kl, beta: reconstruction + beta * kl,
 ) -> Tensor:
     reconstruction = pixels(likelihood(logits, x))
-    kl = kl_sign * dimensions(0.5 * (mu**2 + log_var.exp() - 1 - log_var))
-    return outcome(weigh(reconstruction, kl, beta))
+    kl = dimensions(0.5 * (mu**2 + log_var.exp() - 1 - log_var))
+    return weigh(reconstruction, kl, beta)
 
 
 negative_elbo = Exercise(
@@ -515,24 +514,24 @@ negative_elbo.mistake(
 negative_elbo.mistake(
     "The KL is subtracted from the loss. −ELBO = reconstruction + KL: as a loss it must push the"
     " codes towards the prior.",
-    kl_sign=-1,
+    weigh=lambda reconstruction, kl, beta: reconstruction - beta * kl,
 )
 negative_elbo.mistake(
     "This is the ELBO, and minimising it would make the model worse. Return −ELBO.",
-    outcome=torch.neg,
+    weigh=lambda reconstruction, kl, beta: -(reconstruction + beta * kl),
 )
 negative_elbo.mistake(
     "Your unit is bits (logarithms to base 2); nats use the natural logarithm.",
-    outcome=lambda loss: loss / torch.log(torch.tensor(2.0)),
+    weigh=lambda reconstruction, kl, beta: (reconstruction + beta * kl) / math.log(2),
 )
 negative_elbo.mistake(
     "One number for the batch (a mean) comes back. Return one an image; the step averages later.",
-    outcome=torch.mean,
+    weigh=lambda reconstruction, kl, beta: (reconstruction + beta * kl).mean(),
 )
 negative_elbo.mistake(
     "One number for the batch (a sum) comes back: it would grow with the batch. Return one an"
     " image.",
-    outcome=torch.sum,
+    weigh=lambda reconstruction, kl, beta: (reconstruction + beta * kl).sum(),
 )
 
 
