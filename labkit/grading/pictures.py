@@ -66,8 +66,10 @@ def drawn(svg: Path) -> str:
     """An SVG as PNG in base64, drawn by Chromium. Raises PictureError."""
     facts = PngImagePlugin.PngInfo()
     facts.add_text("Source", f"{svg.name} {mark_of(svg)}")
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(screenshot(svg))).save(buffer, "png", optimize=True, pnginfo=facts)
+    image, buffer = Image.open(io.BytesIO(screenshot(svg))).convert("RGBA"), io.BytesIO()
+    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    few = flat.quantize(128, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True, pnginfo=facts)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
