@@ -215,11 +215,14 @@ def not_run(cells):
     cells[5].outputs = []
 
 
-def test_first(cells):
+def no_alternative_text(cells):
+    cells[5].outputs[0].metadata = {}
+
+
+def the_test_first(cells):
     cells[3:5] = cells[4:2:-1]
 
 
-test_first.__test__ = False
 MARK, DEFINED = "### BEGIN SOLUTION", '@exercise("double")\ndef double(x):'
 
 
@@ -245,7 +248,8 @@ MARK, DEFINED = "### BEGIN SOLUTION", '@exercise("double")\ndef double(x):'
         (plain_cell(3), "cell lab01-double: ### BEGIN SOLUTION belongs"),
         (plain_cell(4), "cell lab01-double-test: ### BEGIN HIDDEN TESTS belongs"),
         (not_run, "cell lab01-06: it is tagged `still` and has no picture"),
-        (test_first, "exercise 'double' comes after its test"),
+        (no_alternative_text, "cell lab01-06: a picture without alternative text"),
+        (the_test_first, "exercise 'double' comes after its test"),
         (lambda cells: cells.pop(4), "exercise 'double' has no test cell"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -48,7 +48,7 @@ def main(picks: list[str], folder: Path | None = None) -> int:
             size = release(master)
             print(f"{master.stem}: {size / 1000:.0f} kB in {folder.name}/student/")
         except (ReleaseError, pictures.PictureError) as error:
-            print(f"{master.stem}: not released. {error}")
+            print(f"{master.stem}: not released.\n  {error}")
             status = 1
     return status
 
@@ -91,7 +91,7 @@ def draw(notebook: nbformat.NotebookNode, folder: Path) -> None:
 def student_copy(notebook: nbformat.NotebookNode, master: Path) -> nbformat.NotebookNode:
     """The student copy of a master with fresh diagrams. Raises ReleaseError."""
     if found := problems(notebook):
-        raise ReleaseError("; ".join(found))
+        raise ReleaseError("\n  ".join(found))
     stills = {cell.id: still(cell) for cell in notebook.cells if is_still(cell)}
     made = without_solutions(copy.deepcopy(notebook))
     made.metadata = nbformat.from_dict(
@@ -148,8 +148,8 @@ def problems(notebook: nbformat.NotebookNode) -> list[str]:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             here = [*regions(cell), *exercise_calls(cell, tested)]
-            if is_still(cell) and not images(cell):
-                here.append("it is tagged `still` and has no picture: run the master first")
+            if is_still(cell):
+                here += pictures_missing(images(cell))
             found += [f"cell {cell.id}: {problem}" for problem in here]
     return found + [f"exercise {name!r} has no test cell" for name, ok in tested.items() if not ok]
 
@@ -214,6 +214,17 @@ def regions(cell: nbformat.NotebookNode) -> list[str]:
     return []
 
 
+def pictures_missing(shown: list[tuple[str, str, str]]) -> list[str]:
+    """What is wrong with the pictures of a cell that has the tag `still`."""
+    if not shown:
+        return ["it is tagged `still` and has no picture: run the master first"]
+    if not all(alt for _, _, alt in shown):
+        return [
+            "a picture without alternative text: plots.show gives one, or a sentence of a panel"
+        ]
+    return []
+
+
 def is_still(cell: nbformat.NotebookNode) -> bool:
     return "still" in cell.metadata.get("tags", [])
 
@@ -225,8 +236,8 @@ def images(cell: nbformat.NotebookNode) -> list[tuple[str, str, str]]:
         data = output.get("data", {})
         kind = next((k for k in ("image/png", "image/jpeg") if k in data), None)
         if kind:
-            alt = output.metadata.get(kind, {}).get("alt") or data.get("text/plain", "")
-            found.append((kind, "".join(data[kind].split()), plain(alt)))
+            alt = plain(output.metadata.get(kind, {}).get("alt", ""))
+            found.append((kind, "".join(data[kind].split()), alt))
     return found
 
 
