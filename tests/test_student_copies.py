@@ -20,7 +20,7 @@ pytest.importorskip("nbgrader", reason="pip install -r requirements.txt")
 
 FOLDER = folders.repository() / "notebooks"
 MASTERS = release.masters(sorted(FOLDER.glob("*.ipynb")))
-MIXTURES = 3  # a lab
+MIXTURES = 4  # a lab
 HALF_DONE = ("return None", "half = 1 / 0", "yield")
 EXERCISE = r'^@exercise\("(\w+)"\)'
 REGION = r"^[ \t]*### BEGIN {0}$.*?^[ \t]*### END {0}$\n?"
@@ -163,27 +163,27 @@ def mistaken(cell, name, k):
     return wrong(cell, f"{body}.function({arguments})")
 
 
-def states(name, cell, answer, rng):
-    """What a student may have written for one exercise."""
-    k = rng.randrange(len(exercises.names()[name][1].mistakes))
-    yield "mistake", mistaken(cell, name, k)
-    yield "solved", answer.source
-    yield "unwritten", cell.source
-    for body in HALF_DONE:
-        yield body, wrong(cell, body)
+def written(name, cell, answer, mixture):
+    """What a student has written for an exercise: in mixture 0 a mistake, in others any state."""
+    number = len(exercises.names()[name][1].mistakes)
+    mistake = random.Random(f"{name} {mixture}").randrange(number)
+    states = [("solved", answer.source), ("unwritten", cell.source)]
+    states += [(body, wrong(cell, body)) for body in HALF_DONE]
+    states += [(f"mistake {mistake}", mistaken(cell, name, mistake))]
+    if mixture:
+        random.Random(name).shuffle(states)
+    return states[mixture - 1]
 
 
 @pytest.mark.parametrize("mixture", range(MIXTURES))
-def test_a_lab_runs_to_its_end_in_any_mixture(master, solved, handed_out, shell, mixture):
-    """First one with mistakes alone, then any states; the same ones each time."""
-    rng, chosen = random.Random(f"{master.stem} {mixture}"), {}
-    answers = {cell.id: cell for cell in code(solved)}
+def test_a_lab_runs_to_its_end_in_any_mixture(solved, handed_out, shell, mixture):
+    """The mixtures are the same each time, and an exercise has another state in each."""
+    answers, chosen = {cell.id: cell for cell in code(solved)}, {}
     for cell in code(handed_out):
         source = cell.source
         if release.role(cell) == "solution":
             name = re.search(EXERCISE, source, re.M)[1]
-            found = list(states(name, cell, answers[cell.id], rng))
-            chosen[name], source = found[0] if mixture == 0 else rng.choice(found)
+            chosen[name], source = written(name, cell, answers[cell.id], mixture)
         error = run(shell, source)
         plt.close("all")
         assert error is None, (cell.id, error, chosen)
