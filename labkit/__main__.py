@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m labkit run 01 04 --profile smoke   two of them, in seconds
   python -m labkit run studies/04              one study; `run studies`: all of them
   python -m labkit weights                     the trained weights that can be made anew
+  python -m labkit release 03                  the student copy of a lab
   python -m labkit doctor                      what is missing on this machine, and the remedy
 """
 
@@ -43,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     made = commands.add_parser("weights", help="train supplied weights anew")
     made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
     made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
+    handed = commands.add_parser("release", help="make the student copies of the labs")
+    handed.add_argument("picks", nargs="*", metavar="NN", help="number or start of a lab's name")
     commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
     return top
 
@@ -93,6 +96,10 @@ def command(arguments: argparse.Namespace) -> int:
         from labkit import doctor
 
         return doctor.main()
+    if arguments.command == "release":
+        from labkit.grading import release
+
+        return release.main(arguments.picks)
     from labkit import runner
 
     if not arguments.timeout > 0:  # so NaN is refused too
