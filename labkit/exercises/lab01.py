@@ -68,7 +68,7 @@ read_and_name = Exercise(
         "Which columns of digits may the network see? digits[:, a:b] takes columns a to b − 1.",
         "The function torch.nn.functional.one_hot(digits, 10) gives whole numbers; a network "
         "multiplies real ones.",
-        "y is the last column: one whole number for each palindrome, shape (N,).",
+        "The answer y is the last column: one whole number for each palindrome, shape (N,).",
     ),
 )
 read_and_name.mistake(
@@ -343,7 +343,7 @@ lstm_step.mistake(
     "The gates go through tanh. A gate is a share between 0 and 1: use σ.", gate=torch.tanh
 )
 lstm_step.mistake(
-    "tanh(c) is missing in h. The cell may grow beyond 1; the hidden state should not.",
+    "The tanh around c is missing in h. The cell may grow beyond 1; the hidden state should not.",
     squash=_itself,
 )
 lstm_step.mistake(
@@ -545,7 +545,7 @@ cross_entropy.mistake(
 
 
 @cross_entropy.wrong(
-    "exp overflows for a logit of 200: infinity divided by infinity. torch.logsumexp subtracts the "
+    "The exponential overflows for a logit of 200: infinity divided by infinity. torch.logsumexp subtracts the "
     "largest logit first."
 )
 def overflows(logits, y):
@@ -661,7 +661,7 @@ training_step.mistake(
     order="backward clip step",
 )
 training_step.mistake(
-    "zero_grad comes between backward and step and wipes the new gradient: nothing is learned.",
+    "Here zero_grad comes between backward and step and wipes the new gradient: nothing is learned.",
     order="backward clip zero step",
 )
 training_step.mistake(
@@ -762,8 +762,8 @@ chrono_biases = Exercise(
     "will start one of the networks below.",
     hints=(
         "First stretch u from [0, 1) to [1, T − 1): that is τ.",
-        "The bias b_f is the logarithm of τ: σ(log τ) = τ / (τ + 1), which is ½ for τ = 1 and near 1 for a "
-        "long memory.",
+        "The bias b_f is the logarithm of τ: σ(log τ) = τ / (τ + 1) is ½ for τ = 1 and near 1 for "
+        "a long memory.",
         "A unit that keeps much should write little: b_i is b_f with a minus.",
     ),
 )
@@ -773,7 +773,7 @@ chrono_biases.mistake(
     bias=_itself,
 )
 chrono_biases.mistake(
-    "b_i lacks its minus: units with a long memory would also write the most and overflow.",
+    "The bias b_i lacks its minus: units with a long memory would also write the most and overflow.",
     input_bias=_itself,
 )
 chrono_biases.mistake(
@@ -863,7 +863,7 @@ gradient_reach = Exercise(
         "For the last step the product is empty, so it is 1. For the one before it is the last f.",
         "With cumprod(1) you multiply along time from the front; flip(1) turns time round, before "
         "and after.",
-        "Then later = torch.cat([f[:, 1:], torch.ones_like(f[:, :1])], 1) holds f_{t+1} at place t. "
+        "So torch.cat([f[:, 1:], torch.ones_like(f[:, :1])], 1) holds f_{t+1} at place t. "
         "Average over batch and units at the very end.",
     ),
 )
@@ -985,8 +985,8 @@ fits = Exercise(
         "A gain is the LSTM's number minus the RNN's, in the same column.",
         "All that is printed is rounded to 0.01, so a difference of up to 0.03 is no "
         "contradiction: compare abs(…) <= 0.03.",
-        "Use all(…) over zip(rnn, lstm, gains), and the same for the mean of each row; zip ends with "
-        "the shortest, which is what you want for a column without a gain.",
+        "Use all(…) over zip(rnn, lstm, gains), and the same for the mean of each row; zip ends "
+        "with the shortest, which is what you want for a column without a gain.",
     ),
 )
 fits.mistake("The gain is the LSTM minus the RNN, not the other way round.", gain=_turned_round)
