@@ -62,8 +62,7 @@ read_and_name = Exercise(
     ],
     points=1,
     tell=("x", "y"),
-    right="x is what the network reads, y what it has to name. The answer is never among x's rows "
-    "twice: only the first digit holds it.",
+    right="The network will read x and has to name y. Only the first row of x tells which it is.",
     hints=(
         "Which columns of digits may the network see? digits[:, a:b] takes columns a to b − 1.",
         "The function torch.nn.functional.one_hot(digits, 10) gives whole numbers; a network "
@@ -84,7 +83,7 @@ read_and_name.mistake(
     encode=_as_number,
 )
 read_and_name.mistake(
-    "x holds whole numbers. A network multiplies x with real weights, so x must be float.",
+    "Here x holds whole numbers. A network multiplies x with real weights, so x must be float.",
     encode=_whole_one_hot,
 )
 read_and_name.mistake(
@@ -97,19 +96,21 @@ read_and_name.mistake(
     encode=_digits_first,
 )
 read_and_name.mistake(
-    "y has shape (N, 1). A cross-entropy wants one class for each palindrome, shape (N,).",
+    "Here y has shape (N, 1). A cross-entropy wants one class for each palindrome, shape (N,).",
     name=_last_in_a_column,
 )
 read_and_name.mistake(
-    "y is the last digit but one, which the network has just read.", name=_last_but_one
+    "Here y is the last digit but one, which the network has just read.", name=_last_but_one
 )
 read_and_name.mistake(
-    "y is a real number. A class is a whole number: which of the ten, not how much.",
+    "Here y is a real number. A class is a whole number: which of the ten, not how much.",
     name=_last_as_real,
 )
 
 
-@read_and_name.wrong("x begins with the second digit and ends with the one to be named: shift it.")
+@read_and_name.wrong(
+    "Here x begins with the second digit and ends with the one to be named: shift it."
+)
 def all_but_the_first(digits):
     return _one_hot(digits[:, 1:]), digits[:, -1]
 
@@ -347,16 +348,16 @@ lstm_step.mistake(
     squash=_itself,
 )
 lstm_step.mistake(
-    "i and f are exchanged, in their weights or in the line of c: the input gate would decide what "
-    "is forgotten.",
+    "Gates i and f are exchanged, in their weights or in the line of c: the input gate would "
+    "decide what is forgotten.",
     gates="fio",
 )
 lstm_step.mistake(
-    "f and o have each other's weights: the forget gate decides what is shown.", gates="iof"
+    "Gates f and o have each other's weights: the forget gate decides what is shown.", gates="iof"
 )
-lstm_step.mistake("i and o have each other's weights.", gates="ofi")
+lstm_step.mistake("Gates i and o have each other's weights.", gates="ofi")
 lstm_step.mistake(
-    "h is not used: the gates see only the present digit and cannot know what came before.",
+    "Here h is not used: the gates see only the present digit and cannot know what came before.",
     recurrent=torch.zeros_like,
 )
 lstm_step.mistake("All four have the bias b_i. Each has its own.", bias="one")
@@ -377,7 +378,8 @@ lstm_step.mistake(
     "The output gate is missing: h shows all of the cell at every step.", out=_all_shown
 )
 lstm_step.mistake(
-    "c and h are returned in the wrong order; torch.nn.LSTM has h first, too.", order=(1, 0)
+    "The states c and h are returned in the wrong order; torch.nn.LSTM has h first, too.",
+    order=(1, 0),
 )
 
 
@@ -396,7 +398,7 @@ def detached_hidden(x, h, c, p):
     return _lstm_step(x, h.detach(), c, p)
 
 
-@lstm_step.wrong("h is made of the old cell. Compute the new c first.")
+@lstm_step.wrong("Here h is made of the old cell. Compute the new c first.")
 def old_cell(x, h, c, p):
     shown = torch.tanh(c)
     _, new = _lstm_step(x, h, c, p)
@@ -545,8 +547,8 @@ cross_entropy.mistake(
 
 
 @cross_entropy.wrong(
-    "The exponential overflows for a logit of 200: infinity divided by infinity. torch.logsumexp subtracts the "
-    "largest logit first."
+    "The exponential overflows for a logit of 200: infinity divided by infinity. "
+    "torch.logsumexp subtracts the largest logit first."
 )
 def overflows(logits, y):
     p = logits.exp() / logits.exp().sum(1, keepdim=True)
@@ -661,7 +663,8 @@ training_step.mistake(
     order="backward clip step",
 )
 training_step.mistake(
-    "Here zero_grad comes between backward and step and wipes the new gradient: nothing is learned.",
+    "Here zero_grad comes between backward and step and wipes the new gradient: nothing is "
+    "learned.",
     order="backward clip zero step",
 )
 training_step.mistake(
@@ -670,11 +673,11 @@ training_step.mistake(
     order="zero clip backward step",
 )
 training_step.mistake(
-    "optimizer.step() is missing: gradients are computed, but no weight moves.",
+    "The call of optimizer.step() is missing: gradients are computed, but no weight moves.",
     order="zero backward clip",
 )
 training_step.mistake(
-    "backward() is missing: there is no gradient to step along.", order="zero clip step"
+    "The call of backward() is missing: there is no gradient to step along.", order="zero clip step"
 )
 training_step.mistake(
     "Each entry of the gradient was clipped on its own, which turns its direction. Clip the norm.",
@@ -773,19 +776,22 @@ chrono_biases.mistake(
     bias=_itself,
 )
 chrono_biases.mistake(
-    "The bias b_i lacks its minus: units with a long memory would also write the most and overflow.",
+    "The bias b_i lacks its minus: units with a long memory would also write the most, and their "
+    "cells would grow and grow.",
     input_bias=_itself,
 )
 chrono_biases.mistake(
-    "τ begins at 0, and log 0 = −∞. The shortest memory is one step: τ runs from 1 to T − 1.",
+    "Here τ begins at 0, and log 0 = −∞. The shortest memory is one step: τ runs from 1 to T − 1.",
     steps=_from_0,
 )
 chrono_biases.mistake(
-    "τ runs up to T. Between the first and the last digit lie at most T − 1 steps.", steps=_to_T
+    "Here τ runs up to T. Between the first and the last digit lie at most T − 1 steps.",
+    steps=_to_T,
 )
-chrono_biases.mistake("τ runs from 2: 1 + u (T − 2) begins at 1.", steps=_from_2)
+chrono_biases.mistake("Here τ runs from 2: 1 + u (T − 2) begins at 1.", steps=_from_2)
 chrono_biases.mistake(
-    "b_f and b_i are swapped: the forget gates would begin closed and the memory would be empty.",
+    "The biases b_f and b_i are swapped: the forget gates would begin closed, and nothing would "
+    "be kept.",
     order=(1, 0),
 )
 chrono_biases.mistake(
