@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from labkit.data.palindromes import enumerate_all, mirror
+from labkit.data.palindromes import mirror
 from labkit.exercises.core import Exercise
 from labkit.models.recurrent import LSTM
 
@@ -124,17 +124,21 @@ def by_rows_of_the_identity(digits):
 # ---- training and held-out palindromes
 
 
-def _key(digits: Tensor) -> Tensor:
-    return 100 * digits[:, 0] + 10 * digits[:, 1] + digits[:, 2]
+def _is_held_out(digits, *, multiple=5, inside=True):
+    return (digits.sum(1) % multiple == 0) == inside
 
 
-def _is_held_out(digits, *, share=0.2, seed=0):
+def _coins(seed=0):
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
-    return (torch.rand(1000, generator=generator) < share)[_key(digits)]
+    return torch.rand(1000, generator=generator) < 0.2
+
+
+def _first_three(digits):
+    return 100 * digits[:, 0] + 10 * digits[:, 1] + digits[:, 2]
 
 
 class _NoHugeTables(TorchFunctionMode):
@@ -142,42 +146,53 @@ class _NoHugeTables(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         size = args[0] if args else 0
-        size = math.prod(size) if isinstance(size, tuple | list) and size else size
+        if isinstance(size, tuple | list) and all(isinstance(n, int) for n in size):
+            size = math.prod(size)
         if isinstance(size, int) and size > 10**7:
             raise MemoryError(
-                f"a table of {size:.0e} numbers is too large. The first three digits are key enough"
+                f"a table of {size:.0e} numbers is too large. Use a rule, not a table"
             )
         return func(*args, **(kwargs or {}))
 
 
+def _all(n_free: int, length: int) -> Tensor:
+    return mirror(torch.cartesian_prod(*[torch.arange(10)] * n_free), length)
+
+
 def _sides(function):
-    """What a split does to all palindromes of length 5, each of which comes twice."""
-    digits = torch.cat([enumerate_all(5, "train"), enumerate_all(5, "held_out")])
-    digits = digits[_key(digits).argsort()]
-    order = torch.randperm(2000, generator=torch.Generator().manual_seed(1))
+    """What a split does to all palindromes of length 5, each of which comes twice, and others."""
     with _NoHugeTables():
-        return _properties(function, digits, order)
+        return _properties(function)
 
 
-def _properties(function, digits, order):
+def _properties(function):
+    order = torch.randperm(2000, generator=torch.Generator().manual_seed(1))
+    digits = _all(3, 5)
     mask = function(digits.repeat(2, 1)[order])
     if not isinstance(mask, Tensor) or mask.shape != (2000,) or mask.dtype != torch.bool:
         kind = f"{tuple(mask.shape)}, {mask.dtype}" if isinstance(mask, Tensor) else repr(mask)
         return {"the answer for 2,000 palindromes": f"{kind:.80}"}
     one, other = mask[order.argsort()].view(2, 1000)
-    table = one.view(10, 10, 10)
-    long = mirror(torch.randint(10, (50, 10), generator=torch.Generator().manual_seed(2)), 20)
-    matters = [bool((table != table.roll(1, k)).any()) for k in range(3)]
+    again = function(digits.repeat(2, 1)[order])
+    generator = torch.Generator().manual_seed(2)
+    long = mirror(torch.randint(10, (50, 10), generator=generator), 20)
     return {
         "the answer for 2,000 palindromes": "(2000,), torch.bool",
         "the same palindrome is always on the same side": bool((one == other).all()),
-        "a second call answers the same": torch.equal(function(digits.repeat(2, 1)[order]), mask),
+        "a second call answers the same": torch.equal(again, mask),
         "about a fifth is held out": 0.1 < mask.double().mean().item() < 0.3,
-        "first digits that training sees": len(digits[~one, 0].unique()),
-        "first digits that are held out": len(digits[one, 0].unique()),
-        "free digits that matter": sum(matters),
-        "it works for palindromes of length 20": len(function(long)) == 50,
+        "the number of first digits that training sees": len(digits[~one, 0].unique()),
+        "the number of first digits that are held out": len(digits[one, 0].unique()),
+        "the number of free digits that matter at T = 5": _matter(one.view(10, 10, 10)),
+        "the number of free digits that matter at T = 7": _matter(
+            function(_all(4, 7)).view(10, 10, 10, 10)
+        ),
+        "an answer for each of 50 palindromes of length 20": len(function(long)) == 50,
     }
+
+
+def _matter(table: Tensor) -> int:
+    return sum(bool((table != table.roll(1, k)).any()) for k in range(table.ndim))
 
 
 is_held_out = Exercise(
@@ -190,22 +205,24 @@ is_held_out = Exercise(
     hints=(
         "The same palindrome must always get the same answer: compute it from its digits, not from "
         "the row in which it stands.",
-        "Equal palindromes begin alike. Read as a number, the first three digits are a key from 0 "
-        "to 999.",
-        "Toss a coin for each key, always with the same seed: torch.rand(1000, generator=g) < 0.2 "
-        "with g = torch.Generator().manual_seed(0). Then look up each key's coin.",
+        "Make one number of all the digits of a palindrome: their sum, for example, with "
+        "digits.sum(1).",
+        "One whole number in five is a multiple of 5, and % gives the remainder of a division.",
     ),
 )
 is_held_out.mistake(
     "Four fifths are held out: the comparison is the wrong way round, and little is left to train "
     "on.",
-    share=0.8,
+    inside=False,
 )
-is_held_out.mistake(
-    "Each call tosses new coins, so what is held out in one batch is trained on in the next. Fix "
-    "the seed of a generator of your own.",
-    seed=None,
+is_held_out.mistake("Half of all is held out. A fifth is enough.", multiple=2)
+
+
+@is_held_out.wrong(
+    "Each call tosses new coins, so what is held out in one batch is trained on in the next."
 )
+def new_coins_each_call(digits):
+    return _coins(None)[_first_three(digits)]
 
 
 @is_held_out.wrong(
@@ -233,11 +250,20 @@ def by_first_digit(digits):
 
 
 @is_held_out.wrong(
-    "One middle digit alone decides. No palindrome leaks, but the network never meets two of the "
+    "The middle digit alone decides. No palindrome leaks, but the network never meets two of the "
     "digits at that place: you would measure more than one thing."
 )
 def by_middle_digit(digits):
     return digits[:, digits.shape[1] // 2] >= 8
+
+
+@is_held_out.wrong(
+    "The first three digits alone decide. Two of them are read again at the end, and they give "
+    "away which first digits never occur in training: a network that remembers nothing would "
+    "score below guessing. All digits must count."
+)
+def by_first_three(digits):
+    return _coins()[_first_three(digits)]
 
 
 @is_held_out.wrong("The answer should be True or False for each palindrome, not a number.")
@@ -245,18 +271,16 @@ def as_number(digits):
     return _is_held_out(digits).float()
 
 
-@is_held_out.wrong(
-    "Nothing is held out: all palindromes get the same answer. What is there to test on?"
-)
+@is_held_out.wrong("Nothing is held out. What is there to test on?")
 def never(digits):
     return torch.zeros(len(digits), dtype=torch.bool)
 
 
 @is_held_out.also_right
 def by_hash(digits):
-    key = _key(digits)
-    key = key * 6364136223846793005 + 1442695040888963407
-    return (key >> 33) % 5 == 0
+    half = (digits.shape[1] + 1) // 2
+    key = (digits[:, :half] * 10 ** torch.arange(half)).sum(1)
+    return ((key * 6364136223846793005 + 1442695040888963407) >> 33) % 5 == 0
 
 
 # ---- one step of an LSTM
