@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -1011,7 +1012,15 @@ def _tables(function):
         "a table without the last gain": (rnn, lstm, gains[:2], means),
         "a table where nothing fits": (rnn, lstm, (1.0, 2.0, 3.0), (10.0, 20.0)),
     }
-    return {f"the answer for {name}": bool(function(*case)) for name, case in cases.items()}
+    answers = {name: function(*case) for name, case in cases.items()}
+    return {f"the answer for {name}": _truth(value) for name, value in answers.items()}
+
+
+def _truth(value):
+    """A truth value of Python, NumPy or torch as Python's; anything else as it is."""
+    if isinstance(value, np.generic | Tensor) and value.reshape(-1).shape == (1,):
+        value = value.item()
+    return value if isinstance(value, bool) else f"{value!r:.80}"
 
 
 fits = Exercise(
@@ -1034,8 +1043,8 @@ fits.mistake(
     gain=_per_cent,
 )
 fits.mistake(
-    "The numbers are compared exactly. They are rounded, and 87.5 − 78.91 is not 8.59 for a "
-    "computer: allow 0.03.",
+    "No table fits, not even one whose numbers agree after rounding. If they are compared exactly: "
+    "87.5 − 78.91 is not 8.59 for a computer, so allow 0.03.",
     tolerance=0,
 )
 fits.mistake("A gain that is wrong by 0.1 passes. Allow no more than 0.03.", tolerance=0.5)
