@@ -1,6 +1,7 @@
 """Lab 01: an LSTM that remembers palindromes."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -315,32 +316,33 @@ def _all_shown(squashed, o):
     return squashed
 
 
-def _lstm_step(
-    x,
-    h,
-    c,
-    p,
-    *,
-    candidate=torch.tanh,
-    gate=torch.sigmoid,
-    squash=torch.tanh,
-    gates="ifo",
-    recurrent=_itself,
-    bias=True,
-    cell=_cell,
-    out=_shown,
-    order=(0, 1),
-):
+# what a right step is made of; a mistake exchanges one of these
+STEP = {
+    "candidate": torch.tanh,
+    "gate": torch.sigmoid,
+    "squash": torch.tanh,
+    "gates": "ifo",  # whose weights i, f and o have
+    "recurrent": _itself,
+    "bias": True,
+    "cell": _cell,
+    "out": _shown,
+    "order": (0, 1),
+}
+
+
+def _lstm_step(x, h, c, p, **exchanged):
+    use = SimpleNamespace(**(STEP | exchanged))
+
     def part(name):
         W_x, W_h = getattr(p, f"W_{name}x"), getattr(p, f"W_{name}h")
-        b = {True: getattr(p, f"b_{name}"), False: 0, "one": p.b_i}[bias]
-        return x @ W_x + recurrent(h @ W_h) + b
+        b = {True: getattr(p, f"b_{name}"), False: 0, "one": p.b_i}[use.bias]
+        return x @ W_x + use.recurrent(h @ W_h) + b
 
-    i, f, o = (gate(part(name)) for name in gates)
-    g = candidate(part("g"))
-    c = cell(c, i, f, g)
-    h = out(squash(c), o)
-    return (h, c)[order[0]], (h, c)[order[1]]
+    i, f, o = (use.gate(part(name)) for name in use.gates)
+    g = use.candidate(part("g"))
+    c = use.cell(c, i, f, g)
+    h = use.out(use.squash(c), o)
+    return (h, c)[use.order[0]], (h, c)[use.order[1]]
 
 
 def _step_probe(n, d, hidden):
