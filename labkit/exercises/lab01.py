@@ -752,7 +752,7 @@ def tidied_up_afterwards(network, optimizer, x, y, max_norm):
         gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
     optimizer.step()
     optimizer.zero_grad()
-    return float(loss)
+    return loss.detach().item()
 
 
 # ---- where the gates begin
