@@ -79,7 +79,7 @@ _SIGMOID_TWICE = (
     "below {} then, and its slope nearly vanishes. Use the logits as they are."
 )
 _OVERFLOW = (
-    "The sigmoid rounds to exactly 0 or 1 at large logits, so that the log is −∞ and the gradient is "
+    "The sigmoid rounds to exactly 0 or 1 at large logits: the log is −∞ and the gradient is "
     "NaN; the probe has logits of ±200. Use F.softplus, which never leaves the logits."
 )
 _CUT = (
@@ -116,7 +116,7 @@ discriminator_loss = Exercise(
     hints=(
         "In logits, −log σ(ℓ) is softplus(−ℓ). Which of the two terms is that?",
         "Because 1 − σ(ℓ) is σ(−ℓ), −log(1 − σ(ℓ)) is softplus(ℓ).",
-        "Two terms, a mean over each batch, and their sum: F.softplus(…).mean() + …",
+        "Two terms, a mean over each batch, and their sum.",
     ),
 )
 discriminator_loss.mistake(
@@ -402,8 +402,8 @@ def _not_detached(players, x, z, penalty=None):
 
 
 @gan_step.wrong(
-    "With retain_graph=True nobody sees that detach is missing: D's backward still computes gradients of G "
-    "that nobody uses. D sees fake.detach()."
+    "With retain_graph=True nobody sees that detach is missing: D's backward still computes "
+    "gradients of G that nobody uses. D sees fake.detach()."
 )
 def _retained(players, x, z, penalty=None):
     fake = players.generator(z)
@@ -580,8 +580,8 @@ r1_penalty.mistake(
     of=torch.sigmoid,
 )
 r1_penalty.mistake(
-    "The argument create_graph=True is missing: the number is right, but it is a constant for D's weights, "
-    "and training with it changes nothing.",
+    "The argument create_graph=True is missing: the number is right, but it is a constant for D's "
+    "weights, and training with it changes nothing.",
     graph=False,
 )
 r1_penalty.mistake(
@@ -601,7 +601,8 @@ def _mean_over_pixels(discriminator, x, gamma):
 
 
 @r1_penalty.wrong(
-    "This is (‖∇ℓ‖ − 1)², the penalty of WGAN-GP, which wants slope 1. R1 wants slope 0 at real data."
+    "This is (‖∇ℓ‖ − 1)², the penalty of WGAN-GP, which wants slope 1. R1 wants "
+    "slope 0 at real data."
 )
 def _wgan_gp(discriminator, x, gamma):
     x = x.detach().requires_grad_()
@@ -664,7 +665,8 @@ slerp = Exercise(
     gradients=False,
     right="Its middle keeps the length of its ends, where that of a straight line has 0.71 of it.",
     hints=(
-        "The angle is ω = arccos of a·b / (‖a‖ ‖b‖). Clamp the cosine to [−1, 1]: rounding may leave it.",
+        "The angle is ω = arccos of a·b / (‖a‖ ‖b‖). Clamp the cosine to [−1, 1]: rounding "
+        "may leave it.",
         "Here t has shape (K,) and the codes (D,). t[:, None] makes the result (K, D).",
         "For parallel codes sin ω is 0. Return the straight line (1 − t) a + t b there.",
     ),
