@@ -1,13 +1,16 @@
 """The check names the mistake: for every exercise, and for the mechanism itself."""
 
 import itertools
+import random
 import re
+import warnings
 
 import cloudpickle
+import numpy as np
 import pytest
 import torch
 
-from labkit import exercises
+from labkit import exercises, profile
 from labkit.exercises import core
 from labkit.exercises.core import NOT_ATTEMPTED, RIGHT, WRONG, Exercise
 
@@ -246,3 +249,92 @@ def test_what_the_answer_says_is_escaped(toy):
 def test_observations_are_the_same_each_time(task):
     pairs = itertools.pairwise(task.observations(task.reference) for _ in range(2))
     assert all(task.same(a, b) for a, b in pairs)
+
+
+def test_the_reference_is_the_first_of_the_solutions(toy):
+    assert toy.solutions[0] is toy.reference
+
+
+@pytest.mark.parametrize(
+    "expected, given, told",
+    [
+        (1.0, torch.tensor(1.0), "should be 1"),
+        (True, 1, "should be True"),
+        (torch.tensor([1, 2]), torch.tensor([1.0, 2.0]), "should be"),
+        (torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([1, 2]), "should be"),
+        (torch.tensor([True]), torch.tensor([1]), "should be"),
+        (torch.ones(2, 1), torch.ones(2), "of shape (2, 1)"),
+        (torch.ones(2), torch.ones(2).numpy(), "a NumPy array"),
+        ({"a": 1}, {"b": 1}, "the keys ['a']"),
+        ((1, 2), (1, 2, 3), "2 values"),
+    ],
+)
+def test_another_kind_of_result_is_another_result(expected, given, told):
+    task = Exercise("t", lambda x: expected, probes=[lambda g: (torch.ones(1),)])
+    assert task.diagnose(lambda x: expected).state == RIGHT
+    verdict = task.diagnose(lambda x: given)
+    assert verdict.state == WRONG and told in verdict.text
+
+
+def test_nan_and_infinity_are_values_like_others():
+    odd = torch.tensor([float("nan"), float("inf"), 1.0])
+    task = Exercise("t", lambda x: odd.clone(), probes=[lambda g: (torch.ones(1),)])
+    assert task.diagnose(lambda x: odd + 0).state == RIGHT
+    assert task.diagnose(lambda x: odd.nan_to_num()).state == WRONG
+
+
+def test_every_function_sees_the_same_random_numbers_and_the_notebook_s_go_on_undisturbed():
+    def draws(x):
+        return torch.rand(2), float(np.random.rand()), random.random()
+
+    task = Exercise("t", draws, probes=[lambda g: (torch.ones(1),)])
+    profile.seed_everything(5)
+    following = torch.rand(2).tolist(), np.random.rand(), random.random()
+    profile.seed_everything(5)
+    assert task.diagnose(lambda x: draws(x)).state == RIGHT
+    assert (torch.rand(2).tolist(), np.random.rand(), random.random()) == following
+
+
+def test_a_check_within_no_grad_sees_gradients_and_warnings_stay_silent(toy, recwarn):
+    def warns(x, w):
+        warnings.warn("look", stacklevel=1)
+        return _scaled_sum(x, w)
+
+    with torch.no_grad():
+        assert toy.diagnose(warns).state == RIGHT
+        assert toy.diagnose(lambda x, w: (_scaled_sum(x.detach(), w)[0], x.mean())).state == WRONG
+    assert not recwarn.list
+
+
+def test_a_gradient_that_only_its_sum_gets_right_is_seen():
+    def spread(x):
+        return x + (x.flip(0) - x).detach() * 0
+
+    def crossed(x):
+        return x.detach() + (x.flip(0) - x.flip(0).detach())
+
+    task = Exercise("t", spread, probes=[lambda g: (torch.randn(3, generator=g),)])
+    assert task.diagnose(crossed).state == WRONG
+
+
+def test_little_of_much_print_is_shown(toy):
+    def talks(x, w):
+        print("x" * 10_000)
+
+    assert len(toy.diagnose(talks).text) < 1_000
+
+
+def test_an_error_of_the_kit_s_own_function_is_raised_as_it_is(toy, capsys):
+    handle = exercises.exercise("toy")(lambda x, w: 0)
+    capsys.readouterr()
+    with pytest.raises(TypeError):
+        handle("no tensor", 1)
+    assert not capsys.readouterr().out
+
+
+def test_progress_leaves_out_labs_that_were_not_begun(toy, monkeypatch):
+    other = Exercise("other", _scaled_sum, probes=[probe(2)])
+    monkeypatch.setattr(exercises, "names", lambda: {"toy": ("99", toy), "other": ("98", other)})
+    assert list(exercises.progress().index) == ["toy", "other"]
+    exercises.exercise("toy")(_scaled_sum)
+    assert list(exercises.progress().index) == ["toy"]
