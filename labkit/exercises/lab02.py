@@ -193,6 +193,7 @@ generator_loss = Exercise(
     "generator_loss",
     _generator_loss,
     probes=[lambda g: _small_logits(g)[1:], lambda g: _large_logits(g)[1:]],
+    points=2,
     right="This loss trains G below. Its slope is −1 where D is sure that the image is generated.",
     hints=(
         "G wants D to say “real” of a generated image. Which term of D's loss says so?",
@@ -539,6 +540,7 @@ def _observe_r1(penalty) -> dict[str, Any]:
         "images x (4, 1, 3, 5)": (flat, (4, 1, 3, 5), 0.8),
     }
     for name, (discriminator, shape, gamma) in cases.items():
+        discriminator[-2].weight.data *= 10  # so that the penalty is not small
         value = penalty(discriminator, torch.randn(shape), gamma)
         if not isinstance(value, Tensor):
             return {"what is returned": "not a tensor"}
