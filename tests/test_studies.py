@@ -15,18 +15,26 @@ import torch
 from resuming import interrupt_in, same
 from torch import nn
 
-from labkit import folders, inpainting, studies, weights
+from labkit import folders, studies, weights
 from labkit.data import images as ladder
 from labkit.data.images import DataKey, ImageSet, load
 from labkit.data.masks import visible_part
-from labkit.inpainting import psnr_hidden
 from labkit.models import Classifier, draw, encode
 from labkit.models.autoencoder import Autoencoder, Inpainter
 from labkit.models.gan import Discriminator
 from labkit.models.vae import conv_vae, linear_vae
-from labkit.studies import cats, classifiers, conditional, gan_stages, gan_vs_vae, latent_grid
+from labkit.studies import (
+    cats,
+    classifiers,
+    conditional,
+    gan_stages,
+    gan_vs_vae,
+    inpainting,
+    latent_grid,
+)
 from labkit.studies.common import every, seeded
 from labkit.studies.gan_vs_vae import GaussianVAE
+from labkit.studies.inpainting import psnr_hidden
 from labkit.studies.report_networks import ReportEGenerator
 from labkit.studies.vaegan import VAEGAN
 from labkit.training.gan import GANSettings
