@@ -79,13 +79,12 @@ _SIGMOID_TWICE = (
     "below {} then, and its slope nearly vanishes. Use the logits as they are."
 )
 _OVERFLOW = (
-    "The sigmoid rounds to exactly 0 or 1 at large logits: the log is −∞ and the gradient is "
+    "At large logits the sigmoid rounds to 0 or 1, and exp to ∞: the loss is ∞, its gradient "
     "NaN; the probe has logits of ±200. Use F.softplus, which never leaves the logits."
 )
 _CUT = (
-    "The log of a probability is cut off here, by a small constant or inside of "
-    "F.binary_cross_entropy. At logits of ±200 the gradient is 0 where it should be largest. "
-    "Use F.softplus on the logits."
+    "The log of a probability is cut off here, inside of F.binary_cross_entropy. At logits of "
+    "±200 the gradient is 0 where it should be largest. Use F.softplus on the logits."
 )
 
 
@@ -104,7 +103,7 @@ def _small_logits(g):
 
 def _large_logits(g):
     real = torch.cat([torch.tensor([200.0, -200.0]), torch.randn(5, generator=g)])
-    return real, torch.cat([torch.tensor([-200.0, 200.0, 30.0]), torch.randn(2, generator=g)])
+    return real, torch.cat([torch.tensor([-200.0, 200.0]), torch.randn(2, generator=g)])
 
 
 discriminator_loss = Exercise(
@@ -156,6 +155,15 @@ def _bce_of_probabilities(real_logits, fake_logits):
     real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
     ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
     return F.binary_cross_entropy(real, ones) + F.binary_cross_entropy(fake, zeros)
+
+
+@discriminator_loss.wrong(
+    "The small constant in the log hides that the sigmoid has rounded to 0. The loss stops growing "
+    "there and its gradient vanishes. Use F.softplus on the logits."
+)
+def _with_a_constant(real_logits, fake_logits):
+    real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
+    return -torch.log(real + 1e-8).mean() - torch.log(1 - fake + 1e-8).mean()
 
 
 @discriminator_loss.wrong(
@@ -221,6 +229,14 @@ def _saturating(fake_logits):
     return -F.softplus(fake_logits).mean()
 
 
+@generator_loss.wrong(
+    "This is log(1 − D), the saturating loss, and it is −∞ at large logits. Its slope is −4.5e-5 "
+    "at ℓ = −10, where a poor G needs −1. Minimise −log D, as a softplus."
+)
+def _saturating_with_sigmoid(fake_logits):
+    return torch.log(1 - torch.sigmoid(fake_logits)).mean()
+
+
 @generator_loss.wrong(_OVERFLOW.replace("the probe has", "the probe of this loss has"))
 def _log_of_sigmoid_g(fake_logits):
     return -torch.log(torch.sigmoid(fake_logits)).mean()
@@ -273,9 +289,10 @@ def _observe_step(step) -> dict[str, Any]:
     losses = discriminator_loss.reference, generator_loss.reference
     players = Players(generator, discriminator, *optimizers, *losses)
     seen: dict[str, Any] = {}
+    noise = torch.Generator().manual_seed(3)
     for k, penalty in enumerate((None, None, _penalty), start=1):
         before = copy.deepcopy((generator.state_dict(), discriminator.state_dict()))
-        x, z = torch.randn(7, 2) + 2, torch.randn(7, 3)
+        x, z = torch.randn(7, 2, generator=noise) + 2, torch.randn(7, 3, generator=noise)
         where = f"step {k}" + " (with a penalty)" * (penalty is not None)
         try:
             returned = step(players, x, z) if penalty is None else step(players, x, z, penalty)
@@ -423,6 +440,14 @@ def _retained(players, x, z, penalty=None):
 def _made_anew(players, x, z, penalty=None):
     d_loss = _d_half(players, x, players.generator(z).detach(), penalty)
     return d_loss, _g_half(players, players.generator(z))
+
+
+@gan_step.wrong(
+    "G's half draws new noise, which costs another pass through G. Show D the same images again."
+)
+def _new_noise(players, x, z, penalty=None):
+    d_loss = _d_half(players, x, players.generator(z).detach(), penalty)
+    return d_loss, _g_half(players, players.generator(torch.randn_like(z)))
 
 
 @gan_step.wrong(
