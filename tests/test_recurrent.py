@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from labkit.metrics.gradients import gradient_flow
 from labkit.models import LSTM, VanillaRNN
-from labkit.studies.gradients import gradient_flow
 
 N, T, D, H, K = 6, 12, 10, 16, 10
 
