@@ -296,3 +296,37 @@ def test_a_student_errs_takes_a_hint_and_sees_their_function_at_work(page, jupyt
     cell_at(page, answer)
     page.screenshot(path=SCREENSHOTS / "student.png")
     assert errors(page) == []
+
+
+QUIZ = """
+import torch
+from labkit import widgets
+
+images = torch.randint(256, (3, 1, 28, 28), dtype=torch.uint8)
+names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag"]
+right = torch.tensor([1, 1, 0])
+widgets.Quiz(images, right, [*names, "Ankle boot"], {"1-NN": torch.tensor([1, 2, 0])})
+"""
+
+
+def test_a_quiz_is_answered_with_the_keyboard(page, jupyterlab):
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    made = new_notebook(cells=[new_code_cell(QUIZ)], metadata={"kernelspec": kernel})
+    nbformat.write(made, jupyterlab[2] / "quiz.ipynb")
+    run_all_cells(page, jupyterlab, "quiz.ipynb")
+    assert errors(page) == []
+    panel = page.locator(".labkit-quiz")
+    sentence = panel.locator(".widget-html").last
+    panel.get_by_role("button", name="T-shirt/top").focus()
+    page.keyboard.press("Tab")  # to Trouser
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    panel.screenshot(path=SCREENSHOTS / "quiz_0.png")
+    for asked in ("2 of 3", "3 of 3", "Right of 3: you 2, 1-NN 2"):
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "([node, text]) => node.innerText.includes(text)",
+            arg=[sentence.element_handle(), asked],
+            timeout=15_000,
+        )
+    panel.get_by_role("button", name="Start again").wait_for()
+    panel.screenshot(path=SCREENSHOTS / "quiz_1.png")
