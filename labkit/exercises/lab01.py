@@ -652,7 +652,7 @@ def _training_step(
     return result(loss)
 
 
-class _Counted(torch.optim.SGD):
+class _CountedSteps(torch.optim.SGD):
     """Counts its steps."""
 
     steps = 0
@@ -665,7 +665,7 @@ class _Counted(torch.optim.SGD):
 def _three_steps(function):
     """The weights after each of three steps at rate 1; only the first gradient is too long."""
     network = nn.Linear(3, 5)
-    optimizer, arrived = _Counted(network.parameters(), lr=1.0), []
+    optimizer, arrived = _CountedSteps(network.parameters(), lr=1.0), []
     network.weight.register_hook(lambda gradient: arrived.append(1))
     seen = {}
     for step, size in enumerate((20.0, 1.0, 0.5), 1):

@@ -263,7 +263,7 @@ def _by_cross_entropy_g(fake_logits):
 # The step
 
 
-class _Counted(nn.Module):
+class _CountedGenerator(nn.Module):
     """A small generator that counts its calls and the gradients that arrive."""
 
     def __init__(self):
@@ -283,7 +283,7 @@ class _Counted(nn.Module):
 def _observe_step(step) -> dict[str, Any]:
     """Three steps of tiny networks: what is returned, and how both networks change."""
     torch.manual_seed(1)
-    generator = _Counted()
+    generator = _CountedGenerator()
     discriminator = nn.Sequential(nn.Linear(2, 7), nn.Tanh(), nn.Linear(7, 1), nn.Flatten(0))
     optimizers = SGD(generator.parameters(), 0.3), SGD(discriminator.parameters(), 0.5)
     losses = discriminator_loss.reference, generator_loss.reference
