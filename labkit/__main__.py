@@ -15,9 +15,11 @@ from labkit.profile import PROFILES
 from labkit.profile import profile as current_profile
 
 EXAMPLES = """examples:
-  python -m labkit run                         all notebooks in order
+  python -m labkit run                         all labs in order
   python -m labkit run 01 04 --profile smoke   two of them, in seconds
+  python -m labkit run studies/04              one study; `run studies`: all of them
   python -m labkit weights                     the trained weights that can be made anew
+  python -m labkit release 03                  the student copy of a lab
   python -m labkit doctor                      what is missing on this machine, and the remedy
 """
 
@@ -37,9 +39,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--out", metavar="DIR", type=Path, help=out)
     limit = "how long one notebook may take (default: no limit)"
     run.add_argument("--timeout", metavar="MINUTES", type=float, default=math.inf, help=limit)
+    band = "with LABKIT_SEED = 0 to 4, into data/results/labs/: what students compare with"
+    run.add_argument("--band", action="store_true", help=band)
     made = commands.add_parser("weights", help="train supplied weights anew")
     made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
     made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
+    handed = commands.add_parser("release", help="make the student copies of the labs")
+    handed.add_argument("picks", nargs="*", metavar="NN", help="number or start of a lab's name")
     commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
     return top
 
@@ -90,6 +96,10 @@ def command(arguments: argparse.Namespace) -> int:
         from labkit import doctor
 
         return doctor.main()
+    if arguments.command == "release":
+        from labkit.grading import release
+
+        return release.main(arguments.picks)
     from labkit import runner
 
     if not arguments.timeout > 0:  # so NaN is refused too
@@ -98,7 +108,8 @@ def command(arguments: argparse.Namespace) -> int:
         profile = arguments.profile or current_profile()
         out = (arguments.out or folders.results(profile)).expanduser().resolve()
         notebooks = runner.pick_notebooks(folders.repository() / "notebooks", arguments.picks)
-        return runner.run(notebooks, out, profile, minutes=arguments.timeout)
+        work = runner.measure_bands if arguments.band else runner.run
+        return work(notebooks, out, profile, minutes=arguments.timeout)
     except (runner.RunError, ValueError) as error:
         return complain(str(error))
 

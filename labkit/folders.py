@@ -23,6 +23,12 @@ def weights() -> Path:
     return installed if installed.is_dir() else repository() / "data" / "weights"
 
 
+def measured() -> Path:
+    """data/results/ of the repository, or the copy inside an installed labkit."""
+    installed = _CODE / "measured"
+    return installed if installed.is_dir() else repository() / "data" / "results"
+
+
 def results(profile: str) -> Path:
     """Where records and checkpoints of a profile go: LABKIT_RESULTS, or results/<profile>/."""
     return named("LABKIT_RESULTS") or repository() / "results" / profile

@@ -43,6 +43,15 @@ def _accelerator() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def seed_of_run() -> int:
+    """The seed of this run: LABKIT_SEED, or 0. Raises ValueError for what is no integer."""
+    given = os.environ.get("LABKIT_SEED", "").strip() or "0"
+    if not given.isdecimal():
+        what = "is no seed; set it to a whole number such as 0, or unset it"
+        raise ValueError(f"LABKIT_SEED={given!r} {what}")
+    return int(given)
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch; nothing else in labkit does so."""
     import numpy as np

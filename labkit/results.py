@@ -1,11 +1,13 @@
-"""What a notebook measured, as a JSON record and as its Reported-vs-reproduced table."""
+"""What a notebook measured, as a JSON record and as a table beside what others reported."""
 
 import json
 import math
 import os
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from labkit.profile import device as profile_device
 from labkit.profile import profile
 
 _started = time.perf_counter()  # the first cell of a notebook imports this module
+MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+DATE = "%Y-%m-%d %H:%M"
 VERDICTS = {True: "holds", False: "does not hold", None: "not tested in this profile"}
 
 
@@ -47,19 +51,64 @@ class Record:
     path: Path
 
     @property
-    def caption(self) -> str:
+    def tables(self) -> list[tuple]:
+        """(caption, names of the columns, rows) of each table that is shown."""
         form = "Profile {profile}, data {data}, seed {seed}, {device}, {seconds:.0f} s."
-        return f"Reported vs reproduced. {form.format(**self.content)}"
+        return [_claims(f"Reported vs reproduced. {form.format(**self.content)}", self.content)]
 
     def _repr_html_(self) -> str:
         pages = jinja2.Environment(loader=jinja2.PackageLoader("labkit"), autoescape=True)
-        table = pages.get_template("claims.html.j2")
-        return table.render(caption=self.caption, claims=self.content["claims"])
+        return pages.get_template("tables.html.j2").render(tables=self.tables)
 
     def __repr__(self) -> str:
-        form = "- {claim}: reported {reported}; reproduced {reproduced}; {verdict}"
-        rows = (form.format(**claim) for claim in self.content["claims"])
-        return "\n".join([self.caption, *rows])
+        lines = []
+        for caption, names, rows in self.tables:
+            lines.append(caption)
+            for first, *others, last in rows:
+                said = [f"{n.lower()} {x}; " for n, x in zip(names[1:], others, strict=False)]
+                lines.append(f"- {first}: {''.join(said)}{last}")
+        return "\n".join(lines)
+
+
+class Found(Record):
+    """A lab's record, shown beside the band of five seeds and the verdicts of the study."""
+
+    @property
+    def tables(self) -> list[tuple]:
+        ours, form = self.content, "profile {profile}, data {data}, {date}"
+        theirs, evidence = band(ours["notebook"]), study(ours["notebook"])
+        by = "data_content" if ours["data_content"] or theirs.get("data_content") else "data"
+        same = all(ours[fact] == theirs.get(fact) for fact in ("profile", by))
+        names, said = ("", "You"), "no other seeds of this lab have been measured yet"
+        if same:
+            names = ("", "You", "Seeds 0 to 4", "Yours is")
+            said = f"seeds 0 to 4: {form.format(**theirs)}. One new seed in three lies outside"
+        elif theirs:
+            said = f"no comparison with seeds 0 to 4, which were run with {form.format(**theirs)}"
+        rows = [_beside(*metric, theirs.get("metrics", {})) for metric in ours["metrics"].items()]
+        caption = f"What you found: {form.format(**ours)}; {said}."
+        tables = [(caption, names, [row[: len(names)] for row in rows])]
+        if evidence:
+            of = f"{form.format(**evidence)}, at most {len(evidence['seeds'])} seeds a claim"
+            tables += [_claims(f"Reported vs reproduced in the study: {of}.", evidence)]
+        return tables
+
+
+def _claims(caption: str, content: dict) -> tuple:
+    """The table of a record's claims."""
+    rows = [(c["claim"], c["reported"], c["reproduced"], c["verdict"]) for c in content["claims"]]
+    return caption, ("Claim", "Reported", "Reproduced", "Verdict"), rows
+
+
+def _beside(name: str, value: float | str, bands: dict[str, list]) -> tuple[str, str, str, str]:
+    """A metric, its value, the band, and where the value lies."""
+    yours = f"{value:.4g}" if isinstance(value, float) else str(value)
+    if name not in bands or isinstance(value, str):
+        return name, yours, "", ""
+    low, high = min(bands[name]), max(bands[name])
+    near = 1e-6 * max(abs(low), abs(high))  # sums of another machine differ in the last digits
+    place = "below" if value < low - near else "above" if value > high + near else "inside"
+    return name, yours, f"{low:.4g} to {high:.4g}", place
 
 
 def folder() -> Path:
@@ -68,15 +117,22 @@ def folder() -> Path:
 
 
 def record(
-    notebook: str, metrics: dict, data: Any, seed: int, claims: Sequence[Claim] = (), device=None
+    notebook: str,
+    metrics: dict,
+    data: Any,
+    seed: int,
+    claims: Sequence[Claim] = (),
+    device=None,
+    seeds: Sequence[int] = (),
 ) -> Record:
     """Write what `notebook` measured to <folder()>/<notebook>.json and return it as a table.
 
     metrics: name → number or short text, the same in every run with this profile, machine and seed
     (so no timings); data: the ImageSet that was used, a list of them, or a text where there are no
-    images; seed: the run's first seed; device: the torch device that was used, by default that of
-    the profile. Seconds count from the import of this module. Raises ValueError for a metric that
-    is not finite or not plain and for other data, OSError if the file cannot be written.
+    images; seed: the run's first seed; seeds: all that a comparison had, if more; device: the torch
+    device that was used, by default that of the profile. Seconds count from the import of this
+    module. Raises ValueError for a metric that is not finite or not plain and for other data,
+    OSError if the file cannot be written.
     """
     import torch
 
@@ -89,6 +145,10 @@ def record(
     run = {"notebook": notebook, "profile": profile(), "seed": seed}
     content = {
         **run,
+        "seeds": list(seeds) or [seed],
+        "command": f"python -m labkit run {notebook} --profile {profile()}",
+        "date": time.strftime(DATE),
+        "machine": MACHINE,
         "data": text,
         "data_content": contents,
         "fingerprint": fingerprint(data=contents or text, **run),
@@ -100,13 +160,42 @@ def record(
     }
     path = folder() / f"{notebook}.json"
     try:
-        with replacing(path) as temporary:
-            lines = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-            temporary.write_text(lines, encoding="utf-8")
+        write(path, content)
     except OSError as error:
         kept = f"Nothing is lost: the metrics are {json.dumps(plain)}"
         raise OSError(f"{error}, e.g. with LABKIT_RESULTS. {kept}") from error
     return Record(content, path)
+
+
+def found(notebook: str, metrics: dict, data: Any, seed: int, device=None) -> Found:
+    """`record` at the end of a lab, shown as the last expression of a cell: your numbers beside the
+    band of five seeds, and the reports' claims with the verdicts of the study of the same name.
+    """
+    made = record(notebook, metrics, data, seed, device=device)
+    return Found(made.content, made.path)
+
+
+def supplied(kind: str, notebook: str) -> dict[str, Any]:
+    """The file of data/results/<kind>/ that comes with the kit; {} if there is none."""
+    path = folders.measured() / kind / f"{notebook}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        remedy = "get it again from the repository"
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+
+
+study = partial(supplied, "studies")  # the record of an executed study
+band = partial(supplied, "labs")  # what five seeds of a lab gave: {metrics: {name: [one, …]}, …}
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes a record as JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        lines = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        temporary.write_text(lines, encoding="utf-8")
 
 
 def read(path: Path) -> tuple[dict[str, Any], str]:

@@ -7,7 +7,6 @@ import asyncio
 import json
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -23,10 +22,9 @@ from labkit import folders, pages, results
 from labkit.console import ENOUGH, Progress, clock, one_line, say
 from labkit.execute import Stop, execute, is_run
 from labkit.files import replacing
+from labkit.results import DATE, MACHINE
 
-MACHINE = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 SUFFIXES = (".ipynb", ".html", ".json")  # what a run leaves of each notebook
-DATE = "%Y-%m-%d %H:%M"
 FACTS = ("profile", "status", "detail", "seconds", "date")  # of an outcome, in its notebook
 
 
@@ -63,22 +61,33 @@ class Run:
 
 
 def pick_notebooks(folder: Path, picks: list[str]) -> list[Path]:
-    """The notebooks of `folder`, or those that begin with a pick (`1`, `01`, a path).
+    """The labs in `folder`, or the notebooks that begin with a pick (`1`, `01`, a path).
 
-    Raises RunError, listing what exists, for a pick that fits nothing.
+    `studies` picks all notebooks in the subfolder of that name, `studies/4` one of them. Raises
+    RunError, listing what exists, for a pick that fits nothing.
     """
-    found = sorted(folder.glob("*.ipynb"))
-    if not found:
+    if not any(folder.glob("*.ipynb")):
         raise RunError(f"no notebooks in {folder}: run this inside a clone of the repository")
-    chosen = set() if picks else set(found)
-    for pick in picks:
-        prefix = pick.zfill(2) if pick.isdigit() else Path(pick).name
+    groups = {path.name for path in folder.iterdir() if path.is_dir()}
+    chosen = set()
+    for pick in picks or [""]:
+        *_, group, last = "", "", *Path(pick).parts
+        group, last = (last, "") if last in groups else (group if group in groups else "", last)
+        found = sorted((folder / group).glob("*.ipynb"))
+        prefix = last.zfill(2) if last.isdigit() else last
         fits = {path for path in found if path.name.startswith(prefix)}
         if not fits:
-            names = ", ".join(path.stem for path in found)
+            names = ", ".join(path.stem for path in found) or "none"
             raise RunError(f"no notebook starts with {pick!r}; there are: {names}")
         chosen |= fits
     return sorted(chosen)
+
+
+def name_of(path: Path) -> str:
+    """What a notebook's results are called: 01_lstm of a lab, studies/01_lstm of a study."""
+    top = folders.repository() / "notebooks"
+    below = path.relative_to(top) if path.is_relative_to(top) else Path(path.name)
+    return below.with_suffix("").as_posix()
 
 
 def save(path: Path, text: str) -> None:
@@ -136,11 +145,11 @@ def set_aside(out: Path, stem: str) -> None:
     if not any(path.exists() for path in left):
         return
     try:
-        previous.mkdir(exist_ok=True)
+        (previous / stem).parent.mkdir(parents=True, exist_ok=True)
         for path in left if good(previous) and not good(out) else before:
             path.unlink(missing_ok=True)
         for path in filter(Path.exists, left):
-            os.replace(path, previous / path.name)
+            os.replace(path, previous / path.relative_to(out))
     except OSError as error:
         remedy = "rename or delete that, or choose a folder with --out DIR"
         raise RunError(f"cannot move {stem}.* to {previous} ({error}): {remedy}") from error
@@ -160,14 +169,14 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         nbformat.validate(notebook)
         return notebook
     except Exception as error:  # JSON, Unicode, Key, Attribute errors and nbformat's own
-        remedy = f"restore it with `git checkout -- {path.parent.name}/{path.name}`"
+        remedy = f"restore it with `git checkout -- {path}`"
         reason = one_line(error, 100)
         raise RunError(f"{path} is not a readable notebook ({reason}): {remedy}") from error
 
 
 def known_times(path: Path, run: Run) -> tuple[dict[str, float], list]:
     """Seconds by cell id of the last good run here, else as committed, and the pace here."""
-    for source in (run.out / "previous" / path.name, path):
+    for source in (run.out / "previous" / f"{name_of(path)}.ipynb", path):
         facts = facts_of(source)
         times, profile = facts.get("cell_seconds"), str(facts.get("profile"))
         if isinstance(times, dict) and times and facts.get("status") == "passed":
@@ -190,25 +199,26 @@ def kernel_environment(out: Path, profile: str) -> dict[str, str]:
 
 def run_notebook(path: Path, run: Run) -> Outcome:
     """Executes one notebook and saves what it has, also when it failed."""
-    outcome = Outcome(path.stem, run.profile, date=time.strftime(DATE))
+    outcome = Outcome(name_of(path), run.profile, date=time.strftime(DATE))
+    kept = run.out / f"{outcome.stem}.ipynb"
     began = time.monotonic()
     try:
         notebook = read_notebook(path)
         cells = [cell.id for cell in notebook.cells if is_run(cell)]
-        progress = Progress(path.stem, cells, run.stream, *known_times(path, run))
+        progress = Progress(outcome.stem, cells, run.stream, *known_times(path, run))
         env = kernel_environment(run.out, run.profile)
         work = execute(notebook, path.parent, env, progress, run.stop, run.minutes)
         outcome.status, outcome.detail = asyncio.run(work)
         outcome.seconds = round(time.monotonic() - began, 1)
-        outcome.record, complaint = results.read(run.out / f"{path.stem}.json")
+        outcome.record, complaint = results.read(kept.with_suffix(".json"))
         if outcome.status == "passed" and complaint:
             outcome.status, outcome.detail = "no record", complaint
         facts = {name: fact for name in FACTS if (fact := getattr(outcome, name))}
         facts |= {"machine": MACHINE, "cell_seconds": progress.seconds}
         notebook.metadata["labkit"] = facts
-        save(run.out / path.name, nbformat.writes(notebook) + "\n")
-        page = pages.notebook_page(notebook, path.stem, path.parent)
-        save(run.out / f"{path.stem}.html", page)
+        save(kept, nbformat.writes(notebook) + "\n")
+        page = pages.notebook_page(notebook, outcome.stem, path.parent)
+        save(kept.with_suffix(".html"), page)
     except Exception as error:  # one page that cannot be drawn must not stop the other notebooks
         known = isinstance(error, RunError)
         reason = error if known else f"no HTML page: {type(error).__name__}: {one_line(error)}"
@@ -219,12 +229,13 @@ def run_notebook(path: Path, run: Run) -> Outcome:
 def all_outcomes(run: Run, outcomes: dict[str, Outcome]) -> list[Outcome]:
     """The outcomes of this run and of all notebooks that earlier runs left in its folder."""
     known = dict(outcomes)
-    for path in run.out.glob("*.ipynb"):
+    for path in [*run.out.glob("*.ipynb"), *run.out.glob("[!.]*/*.ipynb")]:
+        stem = path.relative_to(run.out).with_suffix("").as_posix()
         facts = {"status": "unknown"} | facts_of(path)
-        if path.stem not in known and len(facts) > 1:
+        if stem not in known and len(facts) > 1 and path.parent.name != "previous":
             told = {n: facts[n] for n in FACTS if type(facts.get(n)) is type(getattr(Outcome, n))}
-            record, _ = results.read(run.out / f"{path.stem}.json")
-            known[path.stem] = Outcome(path.stem, **told, record=record)
+            record, _ = results.read(path.with_suffix(".json"))
+            known[stem] = Outcome(stem, **told, record=record)
     return [known[stem] for stem in sorted(known)]
 
 
@@ -234,7 +245,7 @@ def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=mat
     That is 0 when all passed, 128 + its number after a signal (130 for Ctrl-C), 1 otherwise. Raises
     RunError where `out` cannot be written or another run writes into it.
     """
-    outcomes = {path.stem: Outcome(path.stem, profile) for path in notebooks}
+    outcomes = {name: Outcome(name, profile) for name in map(name_of, notebooks)}
     summary = out / "summary.html"
     with Stop() as stop, alone_in(out):
         this = Run(out, profile, stream or sys.stdout, stop, minutes)
@@ -245,9 +256,9 @@ def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=mat
         try:
             for path in notebooks:
                 if not stop.received:
-                    outcomes[path.stem] = run_notebook(path, this)
+                    outcome = outcomes[name_of(path)] = run_notebook(path, this)
                     erase = "\r\x1b[K" if this.stream.isatty() else ""
-                    say(f"{erase}{outcomes[path.stem]}", this.stream)
+                    say(f"{erase}{outcome}", this.stream)
         finally:
             facts = {"profile": profile, "date": time.strftime(DATE), "machine": MACHINE}
             page = pages.summary_page(all_outcomes(this, outcomes), out, **facts)
@@ -258,3 +269,27 @@ def run(notebooks: list[Path], out: Path, profile: str, stream=None, minutes=mat
                 say(f"\n{text}\nsummary: {summary}", this.stream)
     failed = any(outcome.status != "passed" for outcome in outcomes.values())
     return stop.exit_status or int(failed)
+
+
+def measure_bands(notebooks: list[Path], out: Path, profile: str, stream=None, **options) -> int:
+    """Runs labs with five seeds; the numbers in all five records go to data/results/labs/.
+
+    Returns the exit status of the first run that failed, or 0.
+    """
+    records = {name_of(path): [] for path in notebooks}
+    for seed in range(5):
+        os.environ["LABKIT_SEED"] = str(seed)  # the kernels inherit it
+        place = out / "seeds" / str(seed)
+        if status := run(notebooks, place, profile, stream, **options):
+            return status
+        for name, found in records.items():
+            found.append(results.read(place / f"{name}.json")[0])
+    for name, found in records.items():
+        band = {k: found[0][k] for k in ("profile", "data", "data_content", "machine", "date")}
+        band["command"] = f"python -m labkit run {name} --profile {profile} --band"
+        columns = {key: [one["metrics"].get(key) for one in found] for key in found[0]["metrics"]}
+        numbers = {k: v for k, v in columns.items() if all(isinstance(x, int | float) for x in v)}
+        path = folders.measured() / "labs" / f"{name}.json"
+        results.write(path, band | {"metrics": numbers})
+        say(f"wrote {path}", stream or sys.stdout)
+    return 0

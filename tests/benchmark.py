@@ -199,7 +199,7 @@ def classifier_training():
 
 
 def gan_steps():
-    """A step of lab 02's GAN, by number format, memory layout and batch size: why it trains as it
+    """A step of study 02's GAN, by number format, memory layout and batch size: why it trains as it
     does.
     """
     cases = list(itertools.product((False, True), ("contiguous_format", "channels_last")))
@@ -230,7 +230,7 @@ def gan_steps():
 
 
 def vae_steps():
-    """A step of lab 03's VAE, what it scores after each epoch included."""
+    """A step of study 03's VAE, what it scores after each epoch included."""
     images = torch.randint(0, 256, (128 * 64, 1, 28, 28), dtype=torch.uint8)
 
     def run():
@@ -362,7 +362,7 @@ def slider_moves():
 
 
 def seq2seq_steps():
-    """A training step of every variant of lab 05, batch 128, and a greedy answer to one query."""
+    """A training step of every variant of study 05, batch 128, and a greedy answer to one query."""
     generator = torch.Generator().manual_seed(0)
     batch = seq2seq.Task().sides()[0][:128]
     pairs, found = seq2seq.Task().pairs(batch), images.load("mnist", (2000, 500))

@@ -1,4 +1,4 @@
-"""The sliders in a real JupyterLab and Chromium: press an arrow key and see the picture change.
+"""A real JupyterLab in Chromium: sliders follow the arrow keys, and a student solves an exercise.
 
 Screenshots are kept in build/browser/. Nothing outside of this machine is reached: requests to
 other hosts are refused.
@@ -32,9 +32,10 @@ SCREENSHOTS = ROOT / "build" / "browser"
 WITH_SLIDERS = ("widgets.scrubber(", "widgets.walk(", "widgets.latent_plane(")
 LABS = [
     path
-    for path in sorted((ROOT / "notebooks").glob("0[23]_*.ipynb"))
+    for path in sorted((ROOT / "notebooks" / "studies").glob("0[23]_*.ipynb"))
     if any(w in path.read_text(encoding="utf-8") for w in WITH_SLIDERS)
 ]
+STUDENT_COPY = ROOT / "notebooks" / "student" / "03_vae_latent_grid.ipynb"
 START, RUN = 60, 240  # seconds for JupyterLab to start, for a notebook to run in profile smoke
 SETTINGS = {  # cells out of sight stay in the page, with their widgets
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
@@ -229,6 +230,71 @@ def test_sliders_follow_the_arrow_keys(page, jupyterlab, lab):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         panels.nth(k).screenshot(path=SCREENSHOTS / f"{Path(name).stem}_{k}.png")
     page.screenshot(path=SCREENSHOTS / f"{Path(name).stem}.png")
+    assert errors(page) == []
+
+
+def cell_at(page, index: int):
+    """A cell of the notebook that is open, scrolled into view."""
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(index)
+    cell.scroll_into_view_if_needed()
+    return cell
+
+
+def write_and_run(page, index: int, source: str) -> str:
+    """Type `source` in the place of a cell, run it, and return what then stands below it."""
+    before = page.evaluate(f"() => {CONTENT}.model.cells.get({index}).executionCount")
+    cell_at(page, index).locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(source)
+    page.keyboard.press("Control+Enter")
+    count = f"{CONTENT}.model.cells.get({index}).executionCount"
+    done = f"count => {count} !== null && {count} !== count"
+    page.wait_for_function(done, arg=before, timeout=30_000)
+    assert page.evaluate(f"() => {CONTENT}.model.cells.get({index}).sharedModel.source") == source
+    return shown(page, index)
+
+
+def shown(page, index: int) -> str:
+    page.wait_for_timeout(300)  # what a kernel sends after its answer
+    return cell_at(page, index).locator(".jp-OutputArea").inner_text()
+
+
+def loss(per_image: str) -> str:
+    """An answer to the exercise `negative_elbo`."""
+    return f"""@exercise("negative_elbo")
+def negative_elbo(logits, x, mu, log_var, beta=1.0):
+    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1)
+    return pixels.{per_image}(1) + beta * kl_divergence(mu, log_var)"""
+
+
+@pytest.mark.skipif(not STUDENT_COPY.is_file(), reason="python -m labkit release 03 makes it")
+def test_a_student_errs_takes_a_hint_and_sees_their_function_at_work(page, jupyterlab):
+    """The mistake by name, a hint, the right answer, and the own loss in the cell that trains."""
+    copy = nbformat.read(STUDENT_COPY, 4)
+    code = [cell.source if cell.cell_type == "code" else "" for cell in copy.cells]
+    trains = next(k for k, source in enumerate(code) if "loss=negative_elbo" in source)
+    answer = next(k for k, source in enumerate(code) if '@exercise("negative_elbo")' in source)
+    copy.cells = copy.cells[: trains + 1]
+    nbformat.write(copy, jupyterlab[2] / "lab.ipynb")
+    run_all_cells(page, jupyterlab, "lab.ipynb")
+    assert errors(page) == []
+    assert "not written yet" in shown(page, answer)
+    assert "▸ the kit's negative_elbo at work (not written yet)" in shown(page, trains)
+
+    wrong = write_and_run(page, answer, loss("mean"))
+    assert "✘ negative_elbo" in wrong and "pixel" in wrong and "should be" not in wrong, wrong
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")  # a new cell below
+    page.keyboard.press("Enter")
+    told = write_and_run(page, answer + 1, 'hint("negative_elbo")')
+    assert "Hint 1 of" in told
+    right = write_and_run(page, answer, loss("sum"))
+    assert "✔ negative_elbo: right." in right
+    write_and_run(page, trains + 1, copy.cells[trains].source)
+    assert "▸ your negative_elbo at work" in shown(page, trains + 1)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    cell_at(page, answer)
+    page.screenshot(path=SCREENSHOTS / "student.png")
     assert errors(page) == []
 
 

@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from labkit import results
+
 ROOT = Path(__file__).resolve().parents[1]
 tomllib = pytest.importorskip("tomllib", reason="the pins need Python 3.11, which reads TOML")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -38,13 +40,16 @@ def pip_lines(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
+def paths() -> dict[str, Path]:
+    """The executed notebooks, labs and studies, by their path below notebooks/."""
+    top = ROOT / "notebooks"
+    found = sorted([*top.glob("*.ipynb"), *top.glob("studies/*.ipynb")])
+    assert {path.parent for path in found} == {top, top / "studies"}
+    return {path.relative_to(top).as_posix(): path for path in found}
+
+
 def notebooks() -> dict[str, nbformat.NotebookNode]:
-    found = {
-        path.name: nbformat.read(path, as_version=4)
-        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
-    }
-    assert found, "notebooks/ is empty"
-    return found
+    return {name: nbformat.read(path, as_version=4) for name, path in paths().items()}
 
 
 def test_every_requirement_is_pinned_and_the_last_line_is_the_kit_itself():
@@ -127,10 +132,10 @@ def test_committed_notebooks_carry_no_errors_no_stderr_and_no_widget_state():
 
 
 def test_committed_notebooks_are_small_enough_to_open_and_show_no_path_of_a_machine():
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for name, path in paths().items():
         text = path.read_text(encoding="utf-8")
-        assert len(text) < 2e6, path.name
-        assert not re.search(r"/(home|Users|root|work|tmp)/", text), path.name
+        assert len(text) < 2e6, name
+        assert not re.search(r"/(home|Users|root|work|tmp)/", text), name
 
 
 def test_committed_notebooks_know_how_long_each_cell_took():
@@ -139,6 +144,32 @@ def test_committed_notebooks_know_how_long_each_cell_took():
         code = {c.id for c in notebook.cells if c.cell_type == "code" and c.source.strip()}
         assert (facts["profile"], facts["status"]) == ("cpu", "passed"), name
         assert set(facts["cell_seconds"]) == code, name
+
+
+def test_the_kit_has_the_claims_of_each_executed_study():
+    """data/results/studies/ is what the end of a lab quotes: no other verdicts than the study's."""
+    form = "- {claim}: reported {reported}; reproduced {reproduced}; {verdict}"
+    for name, notebook in notebooks().items():
+        if name.startswith("studies/"):
+            outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+            texts = [o.get("data", {}).get("text/plain", "") for o in outputs]
+            (text,) = [text for text in texts if text.startswith("Reported vs reproduced.")]
+            record = results.study(Path(name).stem)
+            assert text.splitlines()[1:] == [form.format(**claim) for claim in record["claims"]]
+            assert (record["profile"], record["notebook"]) == ("cpu", name.removesuffix(".ipynb"))
+            facts = {"seeds", "command", "date", "machine", "data", "data_content", "metrics"}
+            assert facts <= record.keys(), name
+
+
+def test_no_study_decides_about_a_report_from_few_seeds():
+    """What may be decided without seeds: what is counted in the data, and exact mathematics."""
+    exact = {"20,000 queries of 5 characters, answers of 3, 13 symbols", "∂c(t)/∂c(t−1) = f(t)"}
+    for path in sorted((ROOT / "data" / "results" / "studies").glob("*.json")):
+        record = results.study(path.stem)
+        for claim in record["claims"]:
+            decided = claim["verdict"].startswith(("holds", "does not hold"))
+            few = len(record["seeds"]) < 5
+            assert not (decided and few) or claim["claim"] in exact, (path.name, claim)
 
 
 def test_colab_badges_point_at_this_repository():
@@ -178,12 +209,14 @@ def test_ruff_has_nothing_to_say(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_installed_labkit_has_every_package_and_the_weights():
+def test_an_installed_labkit_has_every_package_the_weights_and_what_was_measured():
     settings = PYPROJECT["tool"]["setuptools"]
     found = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("labkit/**/__init__.py")
     }
-    assert found | {"labkit.shipped"} == set(settings["packages"])
+    assert found | {"labkit.shipped", "labkit.measured"} == set(settings["packages"])
+    measured = ROOT / settings["package-dir"]["labkit.measured"]
+    assert list(measured.glob(settings["package-data"]["labkit.measured"][0]))
     assert list((ROOT / settings["package-dir"]["labkit.shipped"]).glob("*.pt"))
     patterns = settings["package-data"]["labkit"]
     packed = {path for pattern in patterns for path in (ROOT / "labkit").glob(pattern)}

@@ -338,3 +338,13 @@ def test_progress_leaves_out_labs_that_were_not_begun(toy, monkeypatch):
     assert list(exercises.progress().index) == ["toy", "other"]
     exercises.exercise("toy")(_scaled_sum)
     assert list(exercises.progress().index) == ["toy"]
+
+
+def test_a_handle_within_a_check_is_silent_and_keeps_its_place(toy, capsys):
+    handle = exercises.exercise("toy")(_scaled_sum)
+    outer = Exercise("outer", lambda x: x + 0, probes=[lambda g: (torch.ones(1),)])
+    capsys.readouterr()
+    verdict = outer.diagnose(lambda x: handle(x, "no tensor"))
+    assert verdict.state == WRONG and "printed" not in verdict.text
+    assert handle.whose == "your" and not capsys.readouterr().out
+    assert not core.checking

@@ -23,15 +23,17 @@ def clone(tmp_path, monkeypatch):
 def test_a_clone_has_its_folders_in_itself(clone):
     assert folders.repository() == clone
     assert folders.data() == clone / "data" and folders.weights() == clone / "data" / "weights"
+    assert folders.measured() == clone / "data" / "results"
     assert folders.results("smoke") == clone / "results" / "smoke"
 
 
 def test_an_installed_labkit_works_where_the_user_is(clone, tmp_path, monkeypatch):
     code = tmp_path / "site-packages" / "labkit"
-    (code / "shipped").mkdir(parents=True)
+    for name in ("shipped", "measured"):
+        (code / name).mkdir(parents=True)
     monkeypatch.setattr(folders, "_CODE", code)
     assert folders.repository() == Path.cwd() and folders.data() == Path.cwd() / "data"
-    assert folders.weights() == code / "shipped"
+    assert (folders.weights(), folders.measured()) == (code / "shipped", code / "measured")
 
 
 def test_the_code_is_found_beside_its_notebooks(monkeypatch):

@@ -15,9 +15,9 @@ from labkit.models.gan import Discriminator
 from labkit.models.vae import ConditionalVAE, kl_divergence, linear_vae
 from labkit.studies.conditional import class_densities, sample_class_codes
 from labkit.studies.gan_vs_vae import GaussianVAE
+from labkit.studies.second_stage import TwoStage, fit_mixture, sample_codes
 from labkit.studies.vaegan import GAME, VAEGAN, VAEGANSettings, train_vaegan
 from labkit.training import gan
-from labkit.training.second_stage import TwoStage, fit_mixture, sample_codes
 
 IMAGES = torch.randint(
     0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

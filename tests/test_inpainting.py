@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from labkit import inpainting as I
 from labkit.data.masks import SIDES, random_masks, visible_part
-from labkit.inpainting import psnr_hidden
 from labkit.models import draw
 from labkit.models.autoencoder import Inpainter
 from labkit.models.vae import VAE, face_vae
+from labkit.studies import inpainting as I
+from labkit.studies.inpainting import psnr_hidden
 
 HALF = visible_part(0.5)
 

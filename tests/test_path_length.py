@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from labkit.latent import lerp
-from labkit.metrics.path_length import perceptual_path_length
 from labkit.models import Classifier
+from labkit.studies.path_length import perceptual_path_length
 
 
 def linear(matrix):

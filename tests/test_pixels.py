@@ -12,19 +12,6 @@ def noise(n: int, seed: int = 0, size: int = 6) -> torch.Tensor:
     )
 
 
-def test_statistics_are_those_of_the_pixels():
-    images = noise(50) * (noise(50, seed=1) > 100)
-    found, x = pixels.summarise(pixels.grey_levels(images)), images.double() / 255
-    assert found["mean"] == pytest.approx(x.mean().item())
-    assert found["sd"] == pytest.approx(x.std(correction=0).item())
-    assert found["black"] == pytest.approx((images == 0).double().mean().item())
-
-
-def test_grey_levels_refuse_scaled_images():
-    with pytest.raises(ValueError, match="uint8"):
-        pixels.grey_levels(noise(2) / 255)
-
-
 def test_the_mean_of_a_class_uses_its_images_only():
     images, labels = noise(30), torch.arange(30) % 3
     means = pixels.class_means(images, labels, 4)
@@ -39,7 +26,6 @@ def test_copies_are_found_and_near_copies_are_not():
     references[30] = references[7]
     assert pixels.exact_copies(queries, references).tolist() == [[2, 7], [2, 30]]
     assert pixels.exact_copies(queries[:2], references).shape == (0, 2)
-    assert pixels.distinct(references) == 39
 
 
 def test_black_and_white_are_one_apart():
@@ -93,24 +79,3 @@ def test_nearest_is_the_smallest_of_all_distances(batch_size):
     )
     assert torch.equal(indices, everything.argmin(1))
     torch.testing.assert_close(distances.double(), everything.amin(1), atol=1e-5, rtol=1e-4)
-
-
-def test_pairs_across_classes_ignore_twins_within_a_class():
-    images, labels = noise(30), torch.arange(30) % 3
-    images[3] = images[0]  # same class
-    images[10], images[20] = images[0], images[0]
-    images[10, 0, 0, 0], images[20, 0, :2] = (
-        0,
-        0,
-    )  # a near twin in class 1 and a less near one in class 2
-    pairs, distances = pixels.closest_across(images, labels, 2)
-    assert sorted(pairs[0].tolist())[1] == 10 and labels[pairs[0]].tolist() == [0, 1]
-    assert torch.equal(distances, distances.sort().values)
-    assert len({tuple(pair) for pair in labels[pairs].tolist()}) == 2
-
-
-def test_pairs_across_classes_need_two_classes():
-    with pytest.raises(ValueError, match="two classes"):
-        pixels.closest_across(noise(4), torch.zeros(4, dtype=torch.int64), 3)
-    with pytest.raises(ValueError, match="count must be a whole number"):
-        pixels.closest_across(noise(4), torch.arange(4), -1)

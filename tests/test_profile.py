@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.profile import PROFILES, autocast, has_bf16, pick, profile, seed_everything
+from labkit.profile import PROFILES, autocast, has_bf16, pick, profile, seed_everything, seed_of_run
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -30,6 +30,21 @@ def test_without_the_variable_tests_run_in_smoke_and_laptops_in_cpu(monkeypatch)
     assert profile() == "cpu"
     monkeypatch.setattr("labkit.profile._accelerator", lambda: "cuda")
     assert profile() == "full"
+
+
+def test_the_seed_of_a_run_is_that_of_the_variable_or_0(monkeypatch):
+    for given, seed in {"": 0, "3": 3, " 12 ": 12}.items():
+        monkeypatch.setenv("LABKIT_SEED", given)
+        assert seed_of_run() == seed
+    monkeypatch.delenv("LABKIT_SEED")
+    assert seed_of_run() == 0
+
+
+@pytest.mark.parametrize("given", ["one", "1.5", "-1"])
+def test_a_seed_that_is_no_whole_number_is_refused_with_the_remedy(monkeypatch, given):
+    monkeypatch.setenv("LABKIT_SEED", given)
+    with pytest.raises(ValueError, match=f"LABKIT_SEED='{given}'.*set it to a whole number"):
+        seed_of_run()
 
 
 def test_seed_everything_repeats_all_three_generators():

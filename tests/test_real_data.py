@@ -15,7 +15,7 @@ from labkit.models import draw
 from labkit.models.classifier import Classifier
 from labkit.models.gan import Generator
 from labkit.models.vae import linear_vae
-from labkit.studies import classifiers
+from labkit.studies import classifiers, latent_grid
 from labkit.training.classify import ClassifierSettings, accuracy, train_classifier
 from labkit.training.vae import evaluate
 
@@ -88,6 +88,16 @@ def test_what_is_stated_of_the_shipped_weights_holds(real, name):
     assert evaluate(vae, found.test).negative_elbo.mean().item() == pytest.approx(
         stated["test_negative_elbo"], abs=0.5
     )
+
+
+def test_what_is_stated_of_the_beta_vaes_holds(real):
+    models = latent_grid.beta_vaes()
+    stated = weights.load("beta_vaes_mnist", models)["measured"]
+    for model in models:
+        terms = evaluate(model, real["mnist"].test)
+        for name in ("reconstruction", "kl"):
+            expected = stated[f"{name} at β = {model.beta}"]
+            assert getattr(terms, name).mean().item() == pytest.approx(expected, abs=0.5)
 
 
 def test_a_classifier_trained_anew_is_as_good_as_the_supplied_one(real):

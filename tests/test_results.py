@@ -108,6 +108,82 @@ def test_the_table_shows_every_claim_with_a_verdict_in_words_and_escapes_html(fo
         assert words in table and words in repr(made)
 
 
+CLAIM = {"claim": "a<b", "reported": "1 %", "reproduced": "2 %", "verdict": "undecided"}
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    """Writes a band or a study as the kit has them."""
+    monkeypatch.setattr(results.folders, "measured", lambda: tmp_path / "kit")
+    facts = {"profile": "smoke", "data": "d", "data_content": [], "date": "1999-12-31 23:59"}
+
+    def write(kind, **more):
+        results.write(tmp_path / "kit" / kind / "lab.json", facts | more)
+
+    return write
+
+
+def found(**metrics):
+    return results.found("lab", metrics, data="d", seed=3)
+
+
+def test_what_a_lab_found_is_recorded_and_stands_beside_the_band(kit, folder):
+    metrics = {"low": [1.0, 2, 3, 4, 5], "in": [1.0, 2, 3, 4, 5], "high": [0.1] * 5}
+    kit("labs", metrics=metrics)
+    made = found(**{"low": 0.5, "in": 3, "high": 0.2, "new": 7, "text": "cpu"})
+    content = json.loads((folder / "lab.json").read_text())
+    assert content == made.content and (content["seed"], content["claims"]) == (3, [])
+    ((caption, names, rows),) = made.tables
+    assert "1999-12-31" in caption and "One new seed in three" in caption and len(names) == 4
+    assert rows == [
+        ("low", "0.5", "1 to 5", "below"),
+        ("in", "3", "1 to 5", "inside"),
+        ("high", "0.2", "0.1 to 0.1", "above"),
+        ("new", "7", "", ""),
+        ("text", "cpu", "", ""),
+    ]
+    assert "- in: you 3; seeds 0 to 4 1 to 5; inside" in repr(made)
+    assert "<td" in made._repr_html_() and made._repr_html_().count("<table") == 1
+
+
+@pytest.mark.parametrize("other", [{"profile": "cpu"}, {"data": "e"}, {"data_content": ["abc"]}])
+def test_a_band_of_another_profile_or_of_other_data_is_not_compared(kit, other):
+    kit("labs", metrics={"loss": [1, 2, 3, 4, 5]}, **other)
+    made = found(loss=3)
+    ((caption, names, rows),) = made.tables
+    assert "no comparison" in caption and rows == [("loss", "3")] and len(names) == 2
+    assert "- loss: 3" in repr(made) and "inside" not in repr(made) + made._repr_html_()
+
+
+def test_the_same_images_are_comparable_wherever_they_came_from(kit):
+    kit("labs", metrics={"loss": [1, 2, 3, 4, 5]}, data="mnist (downloaded)", data_content=["aaa"])
+    made = results.found("lab", {"loss": 3}, data=image_set("aaa"), seed=0)
+    assert made.tables[0][2] == [("loss", "3", "1 to 5", "inside")]
+
+
+def test_without_a_band_that_is_said(kit):
+    made = found(loss=3)
+    assert len(made.tables) == 1 and "no other seeds" in repr(made)
+
+
+def test_the_verdicts_of_the_study_stand_below_with_profile_and_seeds(kit):
+    kit("studies", seeds=[0, 1], claims=[CLAIM])
+    made = found(loss=3)
+    caption, _, rows = made.tables[1]
+    assert "profile smoke" in caption and "at most 2 seeds" in caption
+    assert rows == [("a<b", "1 %", "2 %", "undecided")]
+    page = made._repr_html_()
+    assert page.count("<table") == 2 and "a&lt;b" in page
+    assert "- a<b: reported 1 %; reproduced 2 %; undecided" in repr(made)
+
+
+def test_a_damaged_file_of_the_kit_is_named(kit, tmp_path):
+    kit("labs")
+    (tmp_path / "kit" / "labs" / "lab.json").write_text("{")
+    with pytest.raises(ValueError, match="lab.json is damaged.*from the repository"):
+        results.band("lab")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [1, 2], None])
 def test_a_metric_that_is_no_finite_number_is_refused_by_name(value):
     with pytest.raises(ValueError, match="'loss'"):

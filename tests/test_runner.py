@@ -19,7 +19,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from labkit import execute, pages, results, runner
+from labkit import execute, folders, pages, results, runner
 from labkit.__main__ import main
 from labkit.console import ENOUGH
 
@@ -221,6 +221,86 @@ def test_notebooks_are_picked_by_number_or_name(tmp_path):
         picked("00", "7")
     with pytest.raises(runner.RunError, match="clone"):
         runner.pick_notebooks(tmp_path / "nowhere", [])
+
+
+def test_studies_are_picked_by_their_folder(tmp_path):
+    for folder in (tmp_path, tmp_path / "studies"):
+        folder.mkdir(exist_ok=True)
+        for stem in ("01_lstm", "04_gan"):
+            notebook(folder, stem)
+    (tmp_path / "pictures").mkdir()
+
+    def picked(*picks):
+        found = runner.pick_notebooks(tmp_path, list(picks))
+        return [path.relative_to(tmp_path).with_suffix("").as_posix() for path in found]
+
+    studies = ["studies/01_lstm", "studies/04_gan"]
+    assert picked() == ["01_lstm", "04_gan"]
+    assert picked("studies") == picked("studies/") == studies
+    assert picked("studies/4") == picked("notebooks/studies/04_gan.ipynb") == studies[1:]
+    assert picked("01", "studies/01") == ["01_lstm", "studies/01_lstm"]
+    with pytest.raises(runner.RunError, match="'studies/7'; there are: 01_lstm, 04_gan"):
+        picked("studies/7")
+    with pytest.raises(runner.RunError, match="'pictures'; there are: none"):
+        picked("pictures")
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A repository with one lab and a study of the same name, both with records."""
+    monkeypatch.setattr(folders, "repository", lambda: tmp_path)
+    monkeypatch.setattr(folders, "measured", lambda: tmp_path / "data" / "results")
+    monkeypatch.setattr(runner, "kernel_environment", with_labkit(runner.kernel_environment))
+    monkeypatch.setenv("LABKIT_SEED", "0")
+    (tmp_path / "notebooks" / "studies").mkdir(parents=True)
+    cell = """from labkit import results
+from labkit.profile import seed_of_run
+seed = seed_of_run()
+metrics = {"score": 10.0 + seed, "device": "any"}
+results.found("NAME", metrics, data="none", seed=seed)"""
+    notebook(tmp_path / "notebooks", "01_x", cell)
+    study = 'from labkit import results\nresults.record("studies/NAME", {"n": 5}, "none", 0)'
+    notebook(tmp_path / "notebooks" / "studies", "01_x", study)
+    return tmp_path
+
+
+def with_labkit(environment):
+    return lambda *args: environment(*args) | {"PYTHONPATH": str(ROOT)}
+
+
+def test_a_lab_and_a_study_of_one_name_leave_files_of_their_own(clone):
+    lab, study = clone / "notebooks" / "01_x.ipynb", clone / "notebooks/studies/01_x.ipynb"
+    out = clone / "out"
+    for paths in ([lab], [study], [study]):
+        printed = io.StringIO()
+        assert runner.run(paths, out, "smoke", printed) == 0, printed.getvalue()
+    for suffix in runner.SUFFIXES:
+        assert (out / f"01_x{suffix}").exists() and (out / f"studies/01_x{suffix}").exists()
+        assert (out / f"previous/studies/01_x{suffix}").exists()
+        assert not (out / f"previous/01_x{suffix}").exists()
+    assert "studies/01_x  passed" in printed.getvalue()
+    page = (out / "summary.html").read_text()
+    assert "2 of 2 notebooks passed" in page
+    assert 'href="studies/01_x.html"' in page and 'href="01_x.html"' in page
+    read = [results.read(out / f"{name}.json")[0] for name in ("01_x", "studies/01_x")]
+    assert [record["metrics"].get("n") for record in read] == [None, 5]
+
+
+def test_a_band_holds_what_five_seeds_found_and_goes_to_the_kit(clone):
+    printed = io.StringIO()
+    lab = clone / "notebooks" / "01_x.ipynb"
+    assert runner.measure_bands([lab], clone / "out", "smoke", printed) == 0, printed.getvalue()
+    band = results.band("01_x")
+    assert band["metrics"] == {"score": [10.0, 11.0, 12.0, 13.0, 14.0]}
+    assert (band["profile"], band["data"]) == ("smoke", "none")
+    assert band["command"] == "python -m labkit run 01_x --profile smoke --band"
+    assert band["date"] and band["machine"] and "data/results/labs/01_x.json" in printed.getvalue()
+
+
+def test_no_band_is_written_of_a_lab_that_fails(clone):
+    lab = notebook(clone / "notebooks", "02_y", "1 / 0")
+    assert runner.measure_bands([lab], clone / "out", "smoke", io.StringIO()) == 1
+    assert results.band("02_y") == {}
 
 
 def test_an_unknown_profile_names_the_three(capsys, monkeypatch):
@@ -495,7 +575,7 @@ def test_the_summary_is_written_before_the_closing_text_and_without_a_terminal(t
     terminal = Terminal()
     path = notebook(tmp_path, "00_x", RECORD)
     assert runner.run([path], tmp_path / "out", "smoke", terminal) == 0
-    assert "1 of 1 labs passed" in terminal.summary
+    assert "1 of 1 notebooks passed" in terminal.summary
 
 
 def test_a_full_disk_while_a_result_is_written_does_not_stop_the_others(tmp_path, monkeypatch):
@@ -514,9 +594,9 @@ def test_a_full_disk_while_a_result_is_written_does_not_stop_the_others(tmp_path
 def test_the_summary_tells_of_all_labs_of_the_folder_with_claims_date_and_profile(finished):
     _, out, printed = finished
     text = (out / "summary.html").read_text()
-    assert "2 of 6 labs passed" in text and "09_earlier" not in printed
+    assert "2 of 6 notebooks passed" in text and "09_earlier" not in printed
     assert "09_earlier" in text and "1999-12-31 23:59" in text
     assert "holds: 2" in text and "final accuracy" in text and "final_accuracy" not in text
-    assert "Smoke: these numbers only show that the lab runs" in text
+    assert "Smoke: these numbers only show that the notebook runs" in text
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
     assert f"Profile smoke, {time.strftime('%Y')}" in text

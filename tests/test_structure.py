@@ -94,6 +94,8 @@ def test_functions_fit_on_a_screen_and_have_few_arguments():
                 continue
             first = node.body[bool(ast.get_docstring(node) and node.body[1:])]
             arguments = [*node.args.args, *node.args.kwonlyargs]
+            if path.parent.name == "exercises":  # a reference's keywords switch its mistakes on
+                arguments = node.args.args
             few = len([a for a in arguments if a.arg not in ("self", "cls")]) <= 9
             if node.end_lineno - first.lineno + 1 > 52 or not few:
                 large.append(f"{module_of(path)}.{node.name}")

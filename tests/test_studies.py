@@ -15,18 +15,26 @@ import torch
 from resuming import interrupt_in, same
 from torch import nn
 
-from labkit import folders, inpainting, studies, weights
+from labkit import folders, studies, weights
 from labkit.data import images as ladder
 from labkit.data.images import DataKey, ImageSet, load
 from labkit.data.masks import visible_part
-from labkit.inpainting import psnr_hidden
 from labkit.models import Classifier, draw, encode
 from labkit.models.autoencoder import Autoencoder, Inpainter
 from labkit.models.gan import Discriminator
 from labkit.models.vae import conv_vae, linear_vae
-from labkit.studies import cats, classifiers, conditional, gan_stages, gan_vs_vae, latent_grid
+from labkit.studies import (
+    cats,
+    classifiers,
+    conditional,
+    gan_stages,
+    gan_vs_vae,
+    inpainting,
+    latent_grid,
+)
 from labkit.studies.common import every, seeded
 from labkit.studies.gan_vs_vae import GaussianVAE
+from labkit.studies.inpainting import psnr_hidden
 from labkit.studies.report_networks import ReportEGenerator
 from labkit.studies.vaegan import VAEGAN
 from labkit.training.gan import GANSettings
@@ -339,8 +347,19 @@ def test_the_grids_vae_and_the_stages_gan_are_made(digits, saved, monkeypatch):
     monkeypatch.setattr(gan_stages.pretrained, "classifier_for", lambda images: seen)
     assert latent_grid.make("mnist", epochs=1)["test_negative_elbo"] > 0
     assert "frechet" in gan_stages.make("mnist", epochs=0.2)
+    monkeypatch.setattr(latent_grid, "BETAS", (0, 8))
+    assert latent_grid.make_beta_vaes(epochs=1).keys() >= {"kl at β = 0", "kl at β = 8"}
+    assert len(saved["beta_vaes_mnist"][0]) == 2
     assert saved["vae_mnist"][1]["command"] == "python -m labkit weights vae_mnist"
     assert saved["gan_mnist"][1]["epochs"] == 0.2
+
+
+def test_beta_weighs_the_kl_in_training_only():
+    model, x = latent_grid.beta_vaes()[-1], torch.rand(5, 1, 28, 28)
+    trained_on = model.train()(x, torch.Generator().manual_seed(0))
+    plain = model.eval()(x, torch.Generator().manual_seed(0))
+    assert torch.equal(trained_on.reconstruction, plain.reconstruction)
+    assert torch.allclose(trained_on.kl, latent_grid.BETAS[-1] * plain.kl)
 
 
 def test_a_classifier_is_made(digits, saved, monkeypatch):

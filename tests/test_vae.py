@@ -17,6 +17,7 @@ from labkit.models import draw, encode
 from labkit.models import vae as V
 from labkit.models.autoencoder import Autoencoder, Inpainter
 from labkit.studies.gan_vs_vae import GaussianVAE, gaussian_loss
+from labkit.studies.latent_grid import beta_vaes
 from labkit.training import vae as training
 from labkit.training.vae import (
     ReconstructionSettings,
@@ -502,6 +503,7 @@ def test_a_conditional_vae_learns_to_obey_the_label():
 SUPPLIED = {
     "vae_mnist": V.linear_vae,
     "vae_fashion": V.linear_vae,
+    "beta_vaes_mnist": beta_vaes,
     "vae_cats": V.face_vae,
     "ae_cats": Autoencoder,
     "inpaint_cats": Inpainter,

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from labkit.exercises import core
 from labkit.exercises.core import NOT_ATTEMPTED, RIGHT, WRONG, Exercise, Verdict
 
 __all__ = ["Exercise", "check", "exercise", "hint", "names", "progress", "yours"]
@@ -77,6 +78,8 @@ class Handle:
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if core.checking:  # another exercise calls it: what goes wrong there is that one's fault
+            return self.function(*args, **kwargs)
         cell = _cell()
         if cell and cell != self._said:
             self._said = cell

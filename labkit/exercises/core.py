@@ -27,6 +27,7 @@ Function = Callable[..., Any]
 Observation = dict[str, Any]
 RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
 SEED = 20_240_229
+checking = False  # while a function is being observed
 
 
 @dataclass(frozen=True)
@@ -258,6 +259,8 @@ _NONE = _Nothing()
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """The same random numbers for every function, and those of the notebook as they were."""
+    global checking
+    before, checking = checking, True
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -267,6 +270,7 @@ def _undisturbed() -> Iterator[None]:
         try:
             yield
         finally:
+            checking = before
             random.setstate(states[0])
             np.random.set_state(states[1])
 
@@ -329,7 +333,7 @@ def _text(value: Any) -> str:
             return f"a {kind} tensor of shape {shape}"
         return " ".join(numbers.split()) + (f" of shape {shape}" if len(shape) > 1 else "")
     if isinstance(value, nn.Module | torch.optim.Optimizer):
-        return f"a {type(value).__name__}"
+        return f"{type(value).__name__}(…)"
     if isinstance(value, str):
         return value
     return f"{value:.6g}" if isinstance(value, float) else f"{value!r:.80}"

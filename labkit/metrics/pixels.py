@@ -1,30 +1,14 @@
-"""What is in the pixels of uint8 images (N, C, H, W): grey levels, class means, copies, neighbours.
+"""What is in the pixels of uint8 images (N, C, H, W): class means, copies, neighbours.
 
 Distances are root mean square differences of pixels in [0, 1], from 0 to 1 (black and white).
 """
 
 from collections import defaultdict
-from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from labkit.metrics.checks import check_counts, check_images, unit_range
-
-
-def grey_levels(images: Tensor) -> Tensor:
-    """How many pixels have each of the 256 values, int64 (256,); ValueError unless uint8."""
-    if images.dtype != torch.uint8:
-        raise ValueError(f"grey levels are counted in uint8 images, got {images.dtype}")
-    return torch.bincount(images.flatten(), minlength=256)
-
-
-def summarise(counts: Tensor) -> dict[str, float]:
-    """Mean and sd of the pixels in [0, 1], and the share of black ones, from `grey_levels`."""
-    share, values = counts.double() / counts.sum(), torch.linspace(0, 1, 256, dtype=torch.float64)
-    mean = share @ values
-    sd = (share @ (values - mean).square()).sqrt()
-    return {"mean": mean.item(), "sd": sd.item(), "black": share[0].item()}
+from labkit.metrics.checks import check_images, unit_range
 
 
 def class_means(images: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -42,11 +26,6 @@ def exact_copies(queries: Tensor, references: Tensor) -> Tensor:
         places[image.tobytes()].append(k)
     pairs = [(q, k) for q, image in enumerate(queries.numpy()) for k in places[image.tobytes()]]
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
-
-
-def distinct(images: Tensor) -> int:
-    """The number of different images: copies count once."""
-    return len({image.tobytes() for image in images.numpy()})
 
 
 def rms_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -79,21 +58,3 @@ def nearest(queries: Tensor, references: Tensor, batch_size: int = 10_000) -> tu
     indices += torch.arange(len(best))[:, None] * batch_size
     winner = distances.argmin(0, keepdim=True)
     return distances.gather(0, winner)[0], indices.gather(0, winner)[0]
-
-
-def closest_across(images: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` closest pairs of images of different classes, at most one for each two classes.
-
-    Returns indices int64 (count, 2) and distances (count,), sorted. ValueError for a single class.
-    """
-    check_counts(count=count)
-    places = {label: (labels == label).nonzero()[:, 0] for label in labels.unique().tolist()}
-    if len(places) < 2:
-        raise ValueError("pairs across classes need images of two classes; take more images")
-    found = []
-    for one, other in combinations(places, 2):
-        distances = rms_distances(images[places[one]], images[places[other]])
-        i, j = divmod(distances.argmin().item(), distances.shape[1])
-        found.append((distances[i, j].item(), places[one][i].item(), places[other][j].item()))
-    distances, *indices = zip(*sorted(found)[:count], strict=True)
-    return torch.tensor(indices).T, torch.tensor(distances)

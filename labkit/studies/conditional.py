@@ -20,8 +20,8 @@ from labkit.pretrained import classifier_for
 from labkit.studies import gan_stages
 from labkit.studies.common import every, seeded, timed, with_weights
 from labkit.studies.report_networks import ReportEDiscriminator, ReportEGenerator
+from labkit.studies.second_stage import fit_mixture, sample_codes
 from labkit.training.gan import DCGAN_ADAM, GANSettings, TrainedGAN, train_gan
-from labkit.training.second_stage import fit_mixture, sample_codes
 from labkit.training.vae import ReconstructionSettings, Trained, train_vae
 
 

@@ -14,9 +14,9 @@ from labkit.models.images import encode
 from labkit.models.vae import VAE, linear_vae
 from labkit.studies import gan_stages
 from labkit.studies.common import seeded, timed, with_weights
+from labkit.studies.second_stage import TwoStage, fit_mixture
 from labkit.studies.vaegan import VAEGAN, VAEGANSettings, train_vaegan
 from labkit.training.gan import TrainedGAN, train_gan
-from labkit.training.second_stage import TwoStage, fit_mixture
 from labkit.training.vae import ReconstructionSettings, Trained, train_vae
 
 
@@ -34,7 +34,7 @@ class Family(Protocol):
 
 @dataclass(frozen=True)
 class GAN:
-    """The kit's DCGAN, by lab 02's recipe."""
+    """The kit's DCGAN, by study 02's recipe."""
 
     base: int = 16
     name: str = "GAN"

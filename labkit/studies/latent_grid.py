@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from labkit import weights
 from labkit.data.images import DataKey, load
-from labkit.models.vae import VAE, linear_vae
+from labkit.models.vae import VAE, VAETerms, linear_vae
 from labkit.studies.common import seeded, timed, with_weights
 from labkit.training.vae import ReconstructionSettings, evaluate, train_vae
 
@@ -76,4 +79,59 @@ def make(name: str, epochs: int = 30, seed: int = 0) -> dict[str, float]:
     return measured
 
 
+class BetaVAE(VAE):
+    """A VAE that weighs the KL by β while it trains; in eval mode the terms are the plain ones.
+
+    Higgins et al. 2017: the loss is −log p_θ(x|z) + β D_KL(q_φ(z|x) ‖ p(z)).
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int, beta: float):
+        super().__init__(encoder, decoder, latent_dim)
+        self.beta = beta
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> VAETerms:
+        """The terms of −ELBO of images x; in training the KL is multiplied by β."""
+        terms = super().forward(x, generator)
+        return terms._replace(kl=self.beta * terms.kl) if self.training else terms
+
+
+BETAS = (0, 0.25, 1, 4, 16, 64)
+
+
+def beta_vaes() -> nn.ModuleList:
+    """Small linear VAEs with a 2-D code, one for each of BETAS, as they are before training."""
+    family = [partial(BetaVAE, beta=beta) for beta in BETAS]
+    return nn.ModuleList(linear_vae(2, (112, 96, 64), family=build) for build in family)
+
+
+def make_beta_vaes(epochs: int = 24, seed: int = 0) -> dict[str, float]:
+    """Train the β-VAEs on MNIST and write their weights, rounded to float16, to one file."""
+    images = load("mnist").require_published()
+    plan = ReconstructionSettings(epochs, seed, batch_size=min(256, len(images.train)))
+    models = seeded(beta_vaes, seed)
+    for model in models:
+        model.load_state_dict(models[0].state_dict())  # all begin alike
+    for model in models:
+        train_vae(model, images.train, images.test, plan)
+    rounded = copy.deepcopy(models).half()
+    models.load_state_dict(rounded.state_dict())
+    measured = {}
+    for model in models:
+        terms = evaluate(model, images.test)
+        for name in ("reconstruction", "kl"):
+            measured[f"{name} at β = {model.beta}"] = getattr(terms, name).mean().item()
+    weights.save(
+        "beta_vaes_mnist",
+        rounded,
+        data=images.title,
+        seed=seed,
+        epochs=epochs,
+        betas=list(BETAS),
+        command="python -m labkit weights beta_vaes_mnist",
+        measured=measured,
+    )
+    return measured
+
+
 WEIGHTS = {f"vae_{name}": partial(make, name) for name in ("mnist", "fashion")}
+WEIGHTS["beta_vaes_mnist"] = partial(make_beta_vaes)

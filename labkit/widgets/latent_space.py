@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labkit import latent
 from labkit.data.masks import SIDES, visible_part
-from labkit.inpainting import fill, psnr_hidden
+from labkit.studies.inpainting import fill, psnr_hidden
 from labkit.widgets import canvas
 from labkit.widgets.panel import Panel, applied, dropdown, row, slider, verdict, wide
 

@@ -1,0 +1,1 @@
+"""The instructor's part: what makes the student copies of the labs. Students need none of it."""
