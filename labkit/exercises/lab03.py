@@ -4,6 +4,7 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -107,7 +108,7 @@ def one_row(mu: Tensor) -> Tensor:
     return torch.randn(mu.shape[1:]).expand_as(mu)
 
 
-def one_number_an_image(mu: Tensor) -> Tensor:
+def one_number_per_image(mu: Tensor) -> Tensor:
     return torch.randn(len(mu), 1).expand_as(mu)
 
 
@@ -161,9 +162,9 @@ for function, sentence in (
         " noise.",
     ),
     (
-        one_number_an_image,
-        "An image has one ε for all its dimensions, so its codes lie on a line through μ. Each"
-        " dimension needs its own.",
+        one_number_per_image,
+        "Each image has one ε for all its dimensions, so its codes lie on a line through μ."
+        " Every entry needs an ε of its own.",
     ),
     (
         always_the_same,
@@ -197,6 +198,14 @@ def drawn_directly(mu: Tensor, log_var: Tensor) -> Tensor:
 )
 def no_noise(mu: Tensor, log_var: Tensor) -> Tensor:
     return mu + 0 * log_var
+
+
+@reparameterize.wrong(
+    "Here μ and log σ² have changed places: your codes lie around log σ², and the width of the"
+    " noise is exp(½ μ)."
+)
+def mean_and_variance_swapped(mu: Tensor, log_var: Tensor) -> Tensor:
+    return _reparameterize(log_var, mu)
 
 
 @reparameterize.also_right
@@ -249,7 +258,7 @@ kl_divergence = Exercise(
         lambda g: (2 * torch.randn(5, 7, generator=g), 1.5 * torch.randn(5, 7, generator=g)),
     ],
     points=3,
-    right="It is the price of a code in nats, one number an image. Notice that it is 0 only for"
+    right="It is the price of a code in nats, one number per image. Notice that it is 0 only for"
     " μ = 0 and σ = 1 in every dimension.",
     hints=(
         "Compute the four parts of the formula for each dimension, (N, J). What is left to do is a"
@@ -294,8 +303,8 @@ for function, sentence in (
     ),
     (
         mean_over_images,
-        "The KL is right for each image, but it is averaged over the batch. Return one number an"
-        " image; the step averages later.",
+        "The KL is right for each image, but it is averaged over the batch. Return one number"
+        " per image; the step averages later.",
     ),
     (
         mean_over_all,
@@ -312,9 +321,12 @@ kl_divergence.mistake(
     " prior.",
     sign=-1,
 )
-kl_divergence.mistake("The factor ½ is missing: your KL is twice too large.", half=1.0)
 kl_divergence.mistake(
-    "The −1 is missing. For μ = 0 and σ = 1 the KL must be 0, and yours is ½ a dimension.", one=0.0
+    "The factor ½ is missing: your KL is twice as large as it should be.", half=1.0
+)
+kl_divergence.mistake(
+    "The −1 is missing. For μ = 0 and σ = 1 the KL must be 0, and yours is ½ per dimension.",
+    one=0.0,
 )
 kl_divergence.mistake(
     "Here σ stands where σ² should: exp(½ log σ²) is the standard deviation. The lowest point is"
@@ -353,6 +365,13 @@ kl_divergence.mistake("The μ² part is missing: codes may lie anywhere.", of_me
 )
 def the_other_way_round(mu: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * ((1 + mu**2) / log_var.exp() - 1 + log_var).sum(1)
+
+
+@kl_divergence.wrong(
+    "Here μ and log σ² have changed places: log σ² is squared, and μ goes through exp."
+)
+def arguments_swapped(mu: Tensor, log_var: Tensor) -> Tensor:
+    return _kl_divergence(log_var, mu)
 
 
 @kl_divergence.also_right
@@ -422,12 +441,13 @@ negative_elbo = Exercise(
         ),
     ],
     points=3,
-    right="It is the loss that trains your VAE: the nats that it takes to describe an image."
-    " Notice that both terms are sums, one over pixels and one over dimensions.",
+    right="It is the loss that trains your VAE: the nats to describe an image given its code, plus"
+    " those for the code itself. Notice that both terms are sums, one over pixels and one over"
+    " dimensions.",
     hints=(
-        "Two numbers an image: the reconstruction term from logits and x, and the KL from μ and"
+        "Two numbers per image: the reconstruction term from logits and x, and the KL from μ and"
         " log σ². You have a function for the second.",
-        "One number a pixel: F.binary_cross_entropy_with_logits(logits, x, reduction='none')."
+        "One number per pixel: F.binary_cross_entropy_with_logits(logits, x, reduction='none')."
         " Flatten all but the batch and sum.",
         "It ends so: ….flatten(1).sum(1) + beta * kl_divergence(mu, log_var): shape (N,).",
     ),
@@ -473,7 +493,7 @@ for function, sentence in (
     (
         clamped,
         "Probabilities instead of logits: for a large logit the sigmoid is exactly 0 or 1, and"
-        " torch cuts the loss off at 100 a pixel. The gradient is lost there.",
+        " torch cuts the loss off at 100 per pixel. The gradient is lost there.",
     ),
     (
         written_out,
@@ -502,11 +522,61 @@ for function, sentence in (
 ):
     negative_elbo.mistake(sentence, likelihood=function)
 
-negative_elbo.mistake(
-    "The reconstruction is a mean over pixels beside a summed KL: the KL then weighs as much more"
-    " as there are pixels, 784 times for a digit.",
-    pixels=_mean,
-)
+
+def mean_of_everything(values: Tensor) -> Tensor:
+    return values.mean()
+
+
+def sum_of_everything(values: Tensor) -> Tensor:
+    return values.sum()
+
+
+def sum_over_images_too(values: Tensor) -> Tensor:
+    return values.sum() / len(values)
+
+
+def mean_times_784(values: Tensor) -> Tensor:
+    return 784 * _mean(values)
+
+
+def mean_of_everything_times_784(values: Tensor) -> Tensor:
+    return 784 * values.mean()
+
+
+for function, sentence in (
+    (
+        _mean,
+        "The reconstruction is a mean over pixels beside a summed KL: the KL then weighs as much"
+        " more as there are pixels, 784 times for a digit.",
+    ),
+    (
+        mean_of_everything,
+        "The reconstruction is one mean over all pixels of all images: that is what the function"
+        " returns without a `reduction`. Beside it the KL weighs 784 times too much for a digit,"
+        " and training gives the code up. Sum over the pixels of each image.",
+    ),
+    (
+        sum_of_everything,
+        "The reconstruction is summed over the batch, too (reduction='sum'): the loss of each image"
+        " then holds the pixels of all. Sum over the pixels and keep the images apart.",
+    ),
+    (
+        sum_over_images_too,
+        "The reconstruction is summed over pixels, which is right, but averaged over the batch:"
+        " all images get the same one. Keep the images apart; the step averages later.",
+    ),
+    (
+        mean_times_784,
+        "A mean over pixels times 784 is the sum only if there are 784 pixels, and the check's"
+        " images have 3 and 35. A sum over the pixels is right for every size.",
+    ),
+    (
+        mean_of_everything_times_784,
+        "A mean over the whole batch times 784: all images get the same reconstruction, and its"
+        " unit is right for 784 pixels only. Sum over the pixels of each image.",
+    ),
+):
+    negative_elbo.mistake(sentence, pixels=function)
 negative_elbo.mistake(
     "The KL is averaged over the dimensions. Both terms are sums, or they are not in nats.",
     dimensions=_mean,
@@ -517,6 +587,11 @@ negative_elbo.mistake(
     weigh=lambda reconstruction, kl, beta: reconstruction - beta * kl,
 )
 negative_elbo.mistake(
+    "The reconstruction has a minus too many: a cross-entropy is −log p(x|z) already. Training"
+    " would make the images as improbable as it can.",
+    weigh=lambda reconstruction, kl, beta: beta * kl - reconstruction,
+)
+negative_elbo.mistake(
     "This is the ELBO, and minimising it would make the model worse. Return −ELBO.",
     weigh=lambda reconstruction, kl, beta: -(reconstruction + beta * kl),
 )
@@ -525,12 +600,12 @@ negative_elbo.mistake(
     weigh=lambda reconstruction, kl, beta: (reconstruction + beta * kl) / math.log(2),
 )
 negative_elbo.mistake(
-    "One number for the batch (a mean) comes back. Return one an image; the step averages later.",
+    "One number for the batch (a mean) comes back. Return one per image; the step averages later.",
     weigh=lambda reconstruction, kl, beta: (reconstruction + beta * kl).mean(),
 )
 negative_elbo.mistake(
-    "One number for the batch (a sum) comes back: it would grow with the batch. Return one an"
-    " image.",
+    "One number for the batch (a sum) comes back: it would grow with the batch. Return one"
+    " per image.",
     weigh=lambda reconstruction, kl, beta: (reconstruction + beta * kl).sum(),
 )
 
@@ -572,6 +647,13 @@ for function, sentence in (
     ),
 ):
     negative_elbo.mistake(sentence, weigh=function)
+
+
+@negative_elbo.wrong("Here μ and log σ² have changed places in the KL.")
+def swapped_in_the_kl(
+    logits: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, beta: float = 1
+) -> Tensor:
+    return _negative_elbo(logits, x, log_var, mu, beta)
 
 
 @negative_elbo.also_right
@@ -623,7 +705,12 @@ def _look_at_steps(f: Function) -> Observation:
     optimizer.step = lambda *a, **k: count("step", plain_step(*a, **k))  # type: ignore
     changes: Observation = {}
     for k in ("first", "second"):
-        losses.append(f(vae, optimizer, x, _beta_3))
+        try:
+            losses.append(f(vae, optimizer, x, _beta_3))
+        except RuntimeError as error:
+            if "grad can be implicitly created only" in str(error):
+                return {"backward is called on": "more than one number"}
+            raise
         for name, value in vae.state_dict().items():
             changes[f"the change of {name} by the {k} step"] = value - began[name]
         began = copy.deepcopy(vae.state_dict())
@@ -653,6 +740,10 @@ def _logits(vae: V.VAE, z: Tensor) -> Tensor:
     return vae.decoder(z)
 
 
+def _call(loss: Function, logits: Tensor, x: Tensor, mu: Tensor, log_var: Tensor) -> Tensor:
+    return loss(logits, x, mu, log_var)
+
+
 def _all(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()
@@ -667,11 +758,12 @@ def _vae_step(
     *,
     code=V.reparameterize,
     decode=_logits,
+    call=_call,
     average=torch.mean,
     update=_all,
 ) -> float:
     mu, log_var = vae.encode(x)
-    value = average(loss(decode(vae, code(mu, log_var)), x, mu, log_var))
+    value = average(call(loss, decode(vae, code(mu, log_var)), x, mu, log_var))
     update(optimizer, value)
     return value.item()
 
@@ -685,8 +777,8 @@ vae_step = Exercise(
     " loss, and the three lines that every training has.",
     hints=(
         "Follow the diagram from left to right: vae.encode(x), reparameterize, vae.decoder(z).",
-        "The function loss(logits, x, mu, log_var) has one number an image; its mean is what is"
-        " differentiated.",
+        "The function loss(logits, x, mu, log_var) returns one number per image; their mean is what"
+        " is differentiated.",
         "Then the gradients are cleared, computed, and used: zero_grad, backward, step. Return"
         " value.item().",
     ),
@@ -695,6 +787,20 @@ vae_step = Exercise(
 
 def mean_as_code(mu: Tensor, log_var: Tensor) -> Tensor:
     return mu
+
+
+def drawn_with_arguments_swapped(mu: Tensor, log_var: Tensor) -> Tensor:
+    return V.reparameterize(log_var, mu)
+
+
+def images_swapped(
+    loss: Function, logits: Tensor, x: Tensor, mu: Tensor, log_var: Tensor
+) -> Tensor:
+    return loss(x, logits, mu, log_var)
+
+
+def codes_swapped(loss: Function, logits: Tensor, x: Tensor, mu: Tensor, log_var: Tensor) -> Tensor:
+    return loss(logits, x, log_var, mu)
 
 
 def cut_off(mu: Tensor, log_var: Tensor) -> Tensor:
@@ -741,9 +847,27 @@ vae_step.mistake(
     code=cut_off,
 )
 vae_step.mistake(
-    "The method vae.decode gives probabilities, and the loss takes logits: a sigmoid is applied"
-    " twice. Use vae.decoder.",
+    "The loss is given probabilities where it takes logits, so a sigmoid is applied twice. Pass"
+    " on what vae.decoder(z) returns, as it is; vae.decode(z) is its sigmoid.",
     decode=probabilities,
+)
+vae_step.mistake(
+    "The draw takes μ first and then log σ²; you gave them the other way round.",
+    code=drawn_with_arguments_swapped,
+)
+vae_step.mistake(
+    "The loss takes logits first and then the images; you gave them the other way round.",
+    call=images_swapped,
+)
+vae_step.mistake(
+    "The loss takes μ and then log σ², after logits and images; you gave the two the other way"
+    " round, so the KL belongs to another normal.",
+    call=codes_swapped,
+)
+vae_step.mistake(
+    "The mean over the batch is missing: loss(…) returns one number per image, and backward needs a"
+    " single one.",
+    average=torch.clone,
 )
 vae_step.mistake(
     "The loss is summed over the batch. The step then grows with the batch; take the mean.",
@@ -790,6 +914,20 @@ def with_its_graph(
     return value
 
 
+@vae_step.wrong(
+    "You return a loss that was computed anew after the step. Return the one that was"
+    " differentiated: it needs no second pass, and it is the loss of the weights that the step"
+    " began with."
+)
+def after_the_step(
+    vae: V.VAE, optimizer: torch.optim.Optimizer, x: Tensor, loss: Function
+) -> float:
+    _vae_step(vae, optimizer, x, loss)
+    with torch.no_grad():
+        mu, log_var = vae.encode(x)
+        return loss(vae.decoder(V.reparameterize(mu, log_var)), x, mu, log_var).mean().item()
+
+
 @vae_step.wrong("The argument `loss` is not used: the lab calls your step with other losses, too.")
 def own_loss(vae: V.VAE, optimizer: torch.optim.Optimizer, x: Tensor, loss: Function) -> float:
     return _vae_step(vae, optimizer, x, _negative_elbo)
@@ -821,6 +959,24 @@ def _rows(q: Tensor) -> Tensor:
     return torch.stack([first, second], -1).flatten(0, 1)
 
 
+def _look_at_grids(f: Function) -> Observation:
+    """The grids for two n; of a list only that it is one, whatever is in it."""
+    grids = {f"the grid for n = {n}": f(n) for n in (2, 5)}
+    if any(isinstance(grid, list | tuple) for grid in grids.values()):
+        return {"a tensor is returned": False}
+    return {
+        name: grid.detach().clone() if isinstance(grid, Tensor) else _kind_of(grid)
+        for name, grid in grids.items()
+    }
+
+
+def _kind_of(value: Any) -> Any:
+    """A NumPy array in words; None and numbers as they are; else the kind of thing that it is."""
+    if isinstance(value, np.ndarray):
+        return f"a NumPy array of shape {value.shape}, not a tensor"
+    return _number(value)
+
+
 def _quantile_grid(n: int, *, shares=_centres, inverse=torch.special.ndtri, order=_rows) -> Tensor:
     return order(inverse(shares(n)))
 
@@ -828,7 +984,7 @@ def _quantile_grid(n: int, *, shares=_centres, inverse=torch.special.ndtri, orde
 quantile_grid = Exercise(
     "quantile_grid",
     _quantile_grid,
-    probes=[lambda g: (2,), lambda g: (5,)],
+    observe=_look_at_grids,
     points=2,
     right="Your grid decodes the plane: each picture stands for an equal share of the prior's"
     " draws. Notice that its points are dense near 0 and wide apart outside.",
@@ -956,6 +1112,14 @@ for function, sentence in (
     (diagonal, "These are n points on the diagonal: every z₁ has to meet every z₂."),
 ):
     quantile_grid.mistake(sentence, order=function)
+
+
+@quantile_grid.wrong(
+    "You return a list (or a tuple) and the decoder takes a tensor of shape (n·n, 2). Its values"
+    " were not looked at: make a tensor of it and run the cell again."
+)
+def a_list(n: int) -> list:
+    return _quantile_grid(n).tolist()
 
 
 @quantile_grid.also_right
