@@ -106,10 +106,19 @@ def _large_logits(g):
     return real, torch.cat([torch.tensor([-200.0, 200.0]), torch.randn(2, generator=g)])
 
 
+def _as_many_logits(g):  # of either kind: tells a wrong broadcast from other errors
+    return torch.randn(5, generator=g), torch.randn(5, generator=g)
+
+
+_ITEM = (
+    "The loss is returned as a plain number (`.item()`): no gradient reaches {} through it, and "
+    "nothing is learned. Return the tensor."
+)
+
 discriminator_loss = Exercise(
     "discriminator_loss",
     _discriminator_loss,
-    probes=[_small_logits, _large_logits],
+    probes=[_small_logits, _large_logits, _as_many_logits],
     points=2,
     right="This loss trains D below. It is 2 ln 2 ≈ 1.386 for a D that always says ½.",
     hints=(
@@ -172,6 +181,18 @@ def _with_a_constant(real_logits, fake_logits):
 )
 def _mean_of_both(real_logits, fake_logits):
     return torch.cat([F.softplus(-real_logits), F.softplus(fake_logits)]).mean()
+
+
+@discriminator_loss.wrong(
+    "The two terms are added before the mean. The batches may differ in size: take a mean of each."
+)
+def _added_first(real_logits, fake_logits):
+    return (F.softplus(-real_logits) + F.softplus(fake_logits)).mean()
+
+
+@discriminator_loss.wrong(_ITEM.format("D"))
+def _plain_number(real_logits, fake_logits):
+    return _discriminator_loss(real_logits, fake_logits).item()
 
 
 @discriminator_loss.wrong(
@@ -248,6 +269,11 @@ def _bce_of_probabilities_g(fake_logits):
     return F.binary_cross_entropy(probability, torch.ones_like(probability))
 
 
+@generator_loss.wrong(_ITEM.format("G"))
+def _plain_number_g(fake_logits):
+    return _generator_loss(fake_logits).item()
+
+
 @generator_loss.wrong(
     "This is the loss of a Wasserstein or hinge GAN, the mean logit. The task asks for −log D."
 )
@@ -289,6 +315,7 @@ def _observe_step(step) -> dict[str, Any]:
     losses = discriminator_loss.reference, generator_loss.reference
     players = Players(generator, discriminator, *optimizers, *losses)
     seen: dict[str, Any] = {}
+    tensors = False
     noise = torch.Generator().manual_seed(3)
     for k, penalty in enumerate((None, None, _penalty), start=1):
         before = copy.deepcopy((generator.state_dict(), discriminator.state_dict()))
@@ -299,19 +326,23 @@ def _observe_step(step) -> dict[str, Any]:
         except RuntimeError as error:  # two mistakes that PyTorch itself finds
             for words in ("a second time", "modified by an inplace operation"):
                 if words in str(error):
-                    return {"PyTorch's complaint": words}
+                    reached = generator.gradients
+                    return {"PyTorch's complaint": words, "gradients that reached G": reached}
             raise
         pair = isinstance(returned, tuple | list) and len(returned) == 2
         if not pair or not all(isinstance(v, int | float | Tensor) for v in returned):
             return {"what is returned": "not the two losses, d_loss and g_loss"}
         for name, value in zip(("d_loss", "g_loss"), returned, strict=True):
             seen[f"{name} of {where}"] = float(value)
+        if any(isinstance(value, Tensor) for value in returned):
+            tensors = True
         changes = zip(("G", "D"), (generator, discriminator), before, strict=True)
         for name, network, old in changes:
             flat = [(network.state_dict()[key] - old[key]).flatten() for key in old]
             seen[f"the change of {name}'s weights in {where}"] = torch.cat(flat)
         seen[f"the calls of G up to {where}"] = generator.calls
         seen[f"how often a gradient reached G up to {where}"] = generator.gradients
+    seen["what is returned"] = "tensors" if tensors else "floats"
     return seen
 
 
@@ -333,6 +364,8 @@ def _gan_step(
     punish="real",
     d_again=False,
     told="losses",
+    anew=False,
+    item=True,
 ):
     generator, discriminator = players.generator, players.discriminator
     fake = generator(z)
@@ -346,7 +379,7 @@ def _gan_step(
     total.backward()
     if step_d:
         players.optimizer_d.step()
-    g_loss = players.g_loss(discriminator(fake))
+    g_loss = players.g_loss(discriminator(generator(z) if anew else fake))
     if clear_g:
         players.optimizer_g.zero_grad()
     g_loss.backward()
@@ -355,7 +388,7 @@ def _gan_step(
     if d_again:
         players.optimizer_d.step()
     losses = {"losses": (d_loss, g_loss), "swapped": (g_loss, d_loss), "total": (total, g_loss)}
-    return tuple(loss.item() for loss in losses[told])
+    return tuple(loss.item() if item else loss for loss in losses[told])
 
 
 gan_step = Exercise(
@@ -406,6 +439,14 @@ gan_step.mistake(
     "be compared with 2 ln 2.",
     told="total",
 )
+gan_step.mistake(
+    "G was called twice with the same z, which doubles its work. Reuse `fake`: detached for D, as "
+    "it is for G.",
+    anew=True,
+)
+gan_step.mistake(
+    "Tensors are returned, which keep their graphs in memory. Return floats: `.item()`.", item=False
+)
 
 
 @gan_step.wrong(
@@ -434,15 +475,6 @@ def _retained(players, x, z, penalty=None):
 
 
 @gan_step.wrong(
-    "The images are made twice from the same z, which doubles G's work. Make them once: "
-    "fake.detach() for D, fake for G."
-)
-def _made_anew(players, x, z, penalty=None):
-    d_loss = _d_half(players, x, players.generator(z).detach(), penalty)
-    return d_loss, _g_half(players, players.generator(z))
-
-
-@gan_step.wrong(
     "G's half draws new noise, which costs another pass through G. Show D the same images again."
 )
 def _new_noise(players, x, z, penalty=None):
@@ -462,8 +494,29 @@ def _old_logits(players, x, z, penalty=None):
 
 
 @gan_step.wrong(
-    "Both losses are added and one backward serves both networks: D also learns to please G. "
-    "Each network has its own loss, backward and step."
+    "G's half reuses D's logits of the detached images: no gradient reaches G through them. Ask D "
+    "again, with the images that are not detached: discriminator(fake)."
+)
+def _reused_logits(players, x, z, penalty=None):
+    logits = players.discriminator(players.generator(z).detach())
+    players.d_loss(players.discriminator(x), logits).backward()
+    players.g_loss(logits).backward()
+
+
+@gan_step.wrong(
+    "Two things: D's loss needs fake.detach(), and G's half uses the logits from before D's step. "
+    "Ask D again there: discriminator(fake)."
+)
+def _old_logits_not_detached(players, x, z, penalty=None):
+    logits = players.discriminator(players.generator(z))
+    players.d_loss(players.discriminator(x), logits).backward(retain_graph=True)
+    players.optimizer_d.step()
+    players.g_loss(logits).backward()
+
+
+@gan_step.wrong(
+    "G's gradients reached D: D steps after the backward of both losses and also learns to please "
+    "G. Finish D's half first: its own zero_grad, backward and step."
 )
 def _one_backward(players, x, z, penalty=None):
     fake = players.generator(z)
@@ -529,7 +582,7 @@ def _frozen_for_g(players, x, z, penalty=None):
     players.discriminator.requires_grad_(False)
     g_loss = _g_half(players, fake)
     players.discriminator.requires_grad_(True)
-    return torch.tensor(d_loss), g_loss
+    return d_loss, g_loss
 
 
 # R1
@@ -558,11 +611,11 @@ def _observe_r1(penalty) -> dict[str, Any]:
     """The value, and the gradient that reaches D's weights, on points and on images."""
     torch.manual_seed(2)
     line = nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, 1), nn.Flatten(0))
-    flat = nn.Sequential(nn.Flatten(), nn.Linear(15, 7), nn.Tanh(), nn.Linear(7, 1), nn.Flatten(0))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(30, 7), nn.Tanh(), nn.Linear(7, 1), nn.Flatten(0))
     seen: dict[str, Any] = {}
     cases = {
         "points x (7, 1)": (line, (7, 1), 3.0),
-        "images x (4, 1, 3, 5)": (flat, (4, 1, 3, 5), 0.8),
+        "images x (4, 2, 3, 5)": (flat, (4, 2, 3, 5), 0.8),
     }
     for name, (discriminator, shape, gamma) in cases.items():
         discriminator[-2].weight.data *= 10  # so that the penalty is not small
@@ -628,6 +681,16 @@ def _mean_over_pixels(discriminator, x, gamma):
 
 
 @r1_penalty.wrong(
+    "Only the axis of the channels is summed, and the mean takes the pixels, too. Sum all axes but "
+    "the first."
+)
+def _sum_over_channels(discriminator, x, gamma):
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
+    return gamma / 2 * gradient.square().sum(1).mean()
+
+
+@r1_penalty.wrong(
     "This is (‖∇ℓ‖ − 1)², the penalty of WGAN-GP, which wants slope 1. R1 wants "
     "slope 0 at real data."
 )
@@ -658,17 +721,22 @@ def _one_at_a_time(discriminator, x, gamma):
 # SLERP
 
 
-def _slerp(a, b, t, *, swap=False, unit=True, divide=True, parallel=True, ends=_same):
+def _slerp(a, b, t, *, swap=False, unit=True, divide=True, parallel=True, clamp=True, ends=_same):
     if swap:
         a, b = b, a
     t = t[:, None]
     cosine = a @ b / (a.norm() * b.norm()) if unit else a @ b
-    omega = torch.arccos(cosine.clamp(-1, 1) if unit else cosine)
+    omega = torch.arccos(cosine.clamp(-1, 1) if unit and clamp else cosine)
     a, b = ends(a), ends(b)
     if parallel and torch.sin(omega) < 1e-6:
         return (1 - t) * a + t * b
     arc = torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b
     return arc / torch.sin(omega) if divide else arc
+
+
+def _nearly_parallel(g):  # in float32 their cosine is 1 + 1.2e-7, whatever the order of the sums
+    a = torch.tensor([1.0, 0.4, 0.6])
+    return a, 1.7 * a, torch.tensor([0.25, 1.0])
 
 
 def _codes(d, k, scale):
@@ -687,6 +755,7 @@ slerp = Exercise(
         lambda g: (torch.tensor([0.6, 0.0]), torch.tensor([0.2, 0.8]), torch.tensor([0.3])),
         _codes(13, 5, 1.0),
         lambda g: (torch.tensor([2.0, 0.0]), torch.tensor([5.0, 0.0]), torch.tensor([0.0, 0.3, 1])),
+        _nearly_parallel,
     ],
     points=2,
     gradients=False,
@@ -706,6 +775,11 @@ slerp.mistake(
 slerp.mistake("The division by sin ω is missing: the path does not start at a.", divide=False)
 slerp.mistake(
     "Parallel codes divide by sin 0 = 0 and give NaN. Use the straight line there.", parallel=False
+)
+slerp.mistake(
+    "Rounding makes the cosine of nearly parallel codes larger than 1, and its arccos NaN. Clamp "
+    "cos ω to [−1, 1].",
+    clamp=False,
 )
 slerp.mistake(
     "The lengths of the codes are lost: the path lies on the unit sphere. Divide by the norms "
