@@ -645,9 +645,9 @@ def _capped(eps):
 
 for _eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12):
     cross_entropy.wrong(
-        f"The {_eps:.0e} within the logarithm hides that p was rounded to 0: the loss stops at "
-        f"{-math.log(_eps):.1f}, and a network that is surely wrong gets no gradient. Stay with "
-        "the logits."
+        f"The 1e-{-round(math.log10(_eps))} within the logarithm hides that p was rounded to 0: the "
+        f"loss stops at {-math.log(_eps):.1f}, and a network that is surely wrong gets no "
+        "gradient. Stay with the logits."
     )(_capped(_eps))
 
 
@@ -1011,7 +1011,7 @@ gradient_reach = Exercise(
 )
 gradient_reach.mistake(
     "The step's own gate f_t is in the product. The way from the end back to c_t passes f_{t+1} to "
-    "f_T; at the last step nothing is in the way, so it is 1.",
+    "f_S; at the last step nothing is in the way, so it is 1.",
     gates=_itself,
 )
 gradient_reach.mistake(
@@ -1025,7 +1025,7 @@ gradient_reach.mistake(
     along=_not_turned_back,
 )
 gradient_reach.mistake(
-    "Only the next gate is there. A gradient passes all gates from t + 1 to T.", along=_itself
+    "Only the next gate is there. A gradient passes all gates from t + 1 to S.", along=_itself
 )
 gradient_reach.mistake(
     "The product runs over units, not over time. f is (N, T, H): time is dimension 1.",
@@ -1041,7 +1041,7 @@ gradient_reach.mistake(
     over=_total,
 )
 gradient_reach.mistake(
-    "One value for each palindrome came back. Average over the batch as well: shape (T,).",
+    "One value for each palindrome came back. Average over the batch as well: shape (S,).",
     over=_mean_over_units,
 )
 
