@@ -645,8 +645,8 @@ def _capped(eps):
 
 for _eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12):
     cross_entropy.wrong(
-        f"The 1e-{-round(math.log10(_eps))} within the logarithm hides that p was rounded to 0: the "
-        f"loss stops at {-math.log(_eps):.1f}, and a network that is surely wrong gets no "
+        f"The 1e-{-round(math.log10(_eps))} within the logarithm hides that p was rounded to 0: "
+        f"the loss stops at {-math.log(_eps):.1f}, and a network that is surely wrong gets no "
         "gradient. Stay with the logits."
     )(_capped(_eps))
 
