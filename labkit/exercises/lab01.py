@@ -384,7 +384,7 @@ def _step_probe(n, d, hidden):
 lstm_step = Exercise(
     "lstm_step",
     _lstm_step,
-    probes=[_step_probe(1, 2, 3), _step_probe(3, 7, 5), _step_probe(2, 4, 4)],
+    probes=[_step_probe(1, 2, 3), _step_probe(3, 5, 5)],
     points=3,
     tell=("h", "c"),
     right="Your step is an LSTM. Notice the line of c: the old cell is multiplied by f and by "
@@ -419,11 +419,6 @@ lstm_step.mistake("Gates i and o have each other's weights.", gates="ofi")
 lstm_step.mistake(
     "Here h is not used: the gates see only the present digit and cannot know what came before.",
     recurrent=torch.zeros_like,
-)
-lstm_step.mistake(
-    "The matrices of x and h are exchanged: the second letter says what a matrix is multiplied "
-    "with, so W_ih belongs to h.",
-    matrices="hx",
 )
 lstm_step.mistake("All four have the bias b_i. Each has its own.", bias="one")
 lstm_step.mistake("The biases are missing; b_f is what will hold the memory.", bias=False)
@@ -469,6 +464,14 @@ def old_cell(x, h, c, p):
     _, new = _lstm_step(x, h, c, p)
     o = torch.sigmoid(x @ p.W_ox + h @ p.W_oh + p.b_o)
     return o * shown, new
+
+
+@lstm_step.wrong(
+    "The matrices of x and h are exchanged: the second letter says what a matrix is multiplied "
+    "with, so W_ih belongs to h."
+)
+def matrices_exchanged(x, h, c, p):
+    return _lstm_step(x, h, c, p, matrices="hx")
 
 
 @lstm_step.wrong("The recurrent matrices are transposed: it is h @ p.W_ih, without .T.")
