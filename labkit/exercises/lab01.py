@@ -52,6 +52,14 @@ def _last_as_real(digits):
     return digits[:, -1].float()
 
 
+def _last_in_a_list(digits):
+    return digits[:, -1].tolist()
+
+
+def _one_hot_in_a_list(digits):
+    return _one_hot(digits).tolist()
+
+
 def _read_and_name(digits, *, first=0, last=-1, encode=_one_hot, name=_last):
     return encode(digits[:, first:last]), name(digits)
 
@@ -109,6 +117,10 @@ read_and_name.mistake(
     "Here y is a real number. A class is a whole number: which of the ten, not how much.",
     name=_last_as_real,
 )
+
+
+read_and_name.mistake("Here x is a Python list. Leave it a tensor.", encode=_one_hot_in_a_list)
+read_and_name.mistake("Here y is a Python list. Leave it a tensor.", name=_last_in_a_list)
 
 
 @read_and_name.wrong(
@@ -171,17 +183,23 @@ def _properties(function):
     order = torch.randperm(2000, generator=torch.Generator().manual_seed(1))
     digits = _all(3, 5)
     mask = function(digits.repeat(2, 1)[order])
+    if isinstance(mask, list | tuple):
+        return {"the answer for 2,000 palindromes": "a Python list"}
     if not isinstance(mask, Tensor) or mask.shape != (2000,) or mask.dtype != torch.bool:
         kind = f"{tuple(mask.shape)}, {mask.dtype}" if isinstance(mask, Tensor) else repr(mask)
         return {"the answer for 2,000 palindromes": f"{kind:.80}"}
     one, other = mask[order.argsort()].view(2, 1000)
     again = function(digits.repeat(2, 1)[order])
-    generator = torch.Generator().manual_seed(2)
-    long = mirror(torch.randint(10, (50, 10), generator=generator), 20)
-    return {
+    seen = {
         "the answer for 2,000 palindromes": "(2000,), torch.bool",
         "the same palindrome is always on the same side": bool((one == other).all()),
         "a second call answers the same": torch.equal(again, mask),
+    }
+    if not all(seen.values()):  # how many, and which, says nothing then
+        return seen
+    generator = torch.Generator().manual_seed(2)
+    long = mirror(torch.randint(10, (50, 10), generator=generator), 20)
+    return seen | {
         "about a fifth is held out": 0.1 < mask.double().mean().item() < 0.3,
         "the number of first digits that training sees": len(digits[~one, 0].unique()),
         "the number of first digits that are held out": len(digits[one, 0].unique()),
@@ -228,16 +246,16 @@ def new_coins_each_call(digits):
 
 
 @is_held_out.wrong(
-    "Every row tosses its own coin. The same palindrome comes up again and again, on both sides: "
-    "held-out accuracy would measure what was learned by heart."
+    "One palindrome got two different answers, by chance. It comes up again and again, on both "
+    "sides: held-out accuracy would measure what was learned by heart."
 )
 def a_coin_a_row(digits):
     return torch.rand(len(digits)) < 0.2
 
 
 @is_held_out.wrong(
-    "The row decides, not the palindrome. When a palindrome is drawn twice, one copy can be "
-    "trained on and the other held out."
+    "One palindrome got two different answers: the row decides, not the palindrome. When it is "
+    "drawn twice, one copy can be trained on and the other held out."
 )
 def by_row(digits):
     return torch.arange(len(digits)) >= 0.8 * len(digits)
@@ -271,6 +289,11 @@ def by_first_three(digits):
 @is_held_out.wrong("The answer should be True or False for each palindrome, not a number.")
 def as_number(digits):
     return _is_held_out(digits).float()
+
+
+@is_held_out.wrong("A Python list came back. torch.tensor makes one tensor of its truth values.")
+def as_list(digits):
+    return _is_held_out(digits).tolist()
 
 
 @is_held_out.wrong("Nothing is held out. What is there to test on?")
@@ -323,6 +346,7 @@ STEP = {
     "squash": torch.tanh,
     "gates": "ifo",  # whose weights i, f and o have
     "recurrent": _itself,
+    "matrices": "xh",  # the matrix that x meets, and the one that h meets
     "bias": True,
     "cell": _cell,
     "out": _shown,
@@ -334,7 +358,7 @@ def _lstm_step(x, h, c, p, **exchanged):
     use = SimpleNamespace(**(STEP | exchanged))
 
     def part(name):
-        W_x, W_h = getattr(p, f"W_{name}x"), getattr(p, f"W_{name}h")
+        W_x, W_h = (getattr(p, f"W_{name}{of}") for of in use.matrices)
         b = {True: getattr(p, f"b_{name}"), False: 0, "one": p.b_i}[use.bias]
         return x @ W_x + use.recurrent(h @ W_h) + b
 
@@ -360,7 +384,7 @@ def _step_probe(n, d, hidden):
 lstm_step = Exercise(
     "lstm_step",
     _lstm_step,
-    probes=[_step_probe(1, 2, 3), _step_probe(3, 7, 5)],
+    probes=[_step_probe(1, 2, 3), _step_probe(3, 5, 5)],
     points=3,
     tell=("h", "c"),
     right="Your step is an LSTM. Notice the line of c: the old cell is multiplied by f and by "
@@ -442,6 +466,14 @@ def old_cell(x, h, c, p):
     return o * shown, new
 
 
+@lstm_step.wrong(
+    "The matrices of x and h are exchanged: the second letter says what a matrix is multiplied "
+    "with, so W_ih belongs to h."
+)
+def matrices_exchanged(x, h, c, p):
+    return _lstm_step(x, h, c, p, matrices="hx")
+
+
 @lstm_step.wrong("The recurrent matrices are transposed: it is h @ p.W_ih, without .T.")
 def transposed(x, h, c, p):
     i = torch.sigmoid(x @ p.W_ix + h @ p.W_ih.T + p.b_i)
@@ -494,6 +526,10 @@ def _every_class(log_p, y):
 
 def _in_a_table(log_p, y):
     return log_p * F.one_hot(y, log_p.shape[1])
+
+
+def _of_every_row(log_p, y):
+    return log_p[:, y]
 
 
 def _own_class(log_p, y):
@@ -582,6 +618,42 @@ cross_entropy.mistake(
 )
 
 
+cross_entropy.mistake(
+    "Indexing [:, y] takes the columns y of every row, which makes a table (N, N). Each row needs "
+    "its own class only.",
+    picked=_of_every_row,
+)
+
+
+@cross_entropy.wrong("A plain number came back. The call of backward() needs the tensor.")
+def plain_number(logits, y):
+    return _cross_entropy(logits, y).item()
+
+
+@cross_entropy.wrong(
+    "In log Σ exp, exp(200) overflows to infinity, and so the loss does, too. torch.logsumexp "
+    "subtracts the largest logit first."
+)
+def sum_overflows(logits, y):
+    return (logits.exp().sum(1).log() - logits[torch.arange(len(y)), y]).mean()
+
+
+def _capped(eps):
+    def capped(logits, y):
+        return -(logits.softmax(1)[torch.arange(len(y)), y] + eps).log().mean()
+
+    capped.__name__ = f"capped_{eps:.0e}"
+    return capped
+
+
+for _eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12):
+    cross_entropy.wrong(
+        f"The 1e-{-round(math.log10(_eps))} within the logarithm hides that p was rounded to 0: "
+        f"the loss stops at {-math.log(_eps):.1f}, and a network that is surely wrong gets no "
+        "gradient. Stay with the logits."
+    )(_capped(_eps))
+
+
 @cross_entropy.wrong(
     "The exponential overflows for a logit of 200: infinity divided by infinity. "
     "torch.logsumexp subtracts the largest logit first."
@@ -653,12 +725,14 @@ def _training_step(
 
 
 class _CountedSteps(torch.optim.SGD):
-    """Counts its steps."""
+    """Counts its steps, and the gradients that arrived before the first."""
 
-    steps = 0
+    steps = before = 0
 
     def step(self, *args, **kwargs):
         self.steps += 1
+        if self.steps == 1:
+            self.before = len(self.arrived)
         return super().step(*args, **kwargs)
 
 
@@ -667,6 +741,7 @@ def _three_steps(function):
     network = nn.Linear(3, 5)
     optimizer, arrived = _CountedSteps(network.parameters(), lr=1.0), []
     network.weight.register_hook(lambda gradient: arrived.append(1))
+    optimizer.arrived = arrived
     seen = {}
     for step, size in enumerate((20.0, 1.0, 0.5), 1):
         x, y = size * torch.randn(7, 3), torch.randint(5, (7,))
@@ -677,7 +752,11 @@ def _three_steps(function):
         if isinstance(returned, float | Tensor):
             seen[f"the loss that step {step} returns"] = float(returned)
         seen[f"the change of the weights in step {step}"] = network.weight.detach() - old
-    return seen | {"calls of backward": len(arrived), "calls of optimizer.step": optimizer.steps}
+    return seen | {
+        "calls of backward": len(arrived),
+        "calls of optimizer.step": optimizer.steps,
+        "calls of backward before the first optimizer.step": optimizer.before,
+    }
 
 
 training_step = Exercise(
@@ -702,6 +781,16 @@ training_step.mistake(
     "Here zero_grad comes between backward and step and wipes the new gradient: nothing is "
     "learned.",
     order="backward clip zero step",
+)
+training_step.mistake(
+    "Here optimizer.step() comes before loss.backward(), and zero_grad has just emptied the "
+    "gradients: no weight moves.",
+    order="zero step backward clip",
+)
+training_step.mistake(
+    "Here optimizer.step() comes before loss.backward(): it takes the gradients of the batch "
+    "before.",
+    order="step zero backward clip",
 )
 training_step.mistake(
     "The step takes a gradient that was not clipped. Clip it after backward, which makes it, and "
@@ -796,6 +885,7 @@ chrono_biases = Exercise(
         lambda g: (torch.rand(7, generator=g), 50),
     ],
     points=2,
+    gradients=False,  # u is drawn, not learned
     tell=("b_f", "b_i"),
     right="Each unit begins with a memory of its own length, from one step to T − 1. Your biases "
     "will start one of the networks below.",
@@ -839,6 +929,18 @@ chrono_biases.mistake(
     "This is log(τ − 1), which gives f = 1 − 1/τ but is −∞ at τ = 1. The paper takes log τ.",
     bias=_logit,
 )
+
+
+@chrono_biases.wrong("Two Python lists came back. torch.tensor makes a tensor of each.")
+def two_lists(u, T):
+    b_f, b_i = _chrono_biases(u, T)
+    return b_f.tolist(), b_i.tolist()
+
+
+@chrono_biases.also_right
+def number_by_number(u, T):
+    b_f = [math.log(1 + number * (T - 2)) for number in u.tolist()]
+    return torch.tensor(b_f), torch.tensor([-b for b in b_f])
 
 
 @chrono_biases.also_right
@@ -900,7 +1002,8 @@ gradient_reach = Exercise(
         lambda g: (torch.rand(3, 7, 5, generator=g),),
     ],
     points=2,
-    right="At f = ½ a gradient is halved at every step. The next cell lets you open the gate.",
+    gradients=False,  # a measurement: nothing is learned from it
+    right="At f = ½ this product is halved at every step. The next cell lets you open the gate.",
     hints=(
         "For the last step the product is empty, so it is 1. For the one before it is the last f.",
         "With cumprod(1) you multiply along time from the front; flip(1) turns time round, before "
@@ -911,7 +1014,7 @@ gradient_reach = Exercise(
 )
 gradient_reach.mistake(
     "The step's own gate f_t is in the product. The way from the end back to c_t passes f_{t+1} to "
-    "f_T; at the last step nothing is in the way, so it is 1.",
+    "f_S; at the last step nothing is in the way, so it is 1.",
     gates=_itself,
 )
 gradient_reach.mistake(
@@ -925,7 +1028,7 @@ gradient_reach.mistake(
     along=_not_turned_back,
 )
 gradient_reach.mistake(
-    "Only the next gate is there. A gradient passes all gates from t + 1 to T.", along=_itself
+    "Only the next gate is there. A gradient passes all gates from t + 1 to S.", along=_itself
 )
 gradient_reach.mistake(
     "The product runs over units, not over time. f is (N, T, H): time is dimension 1.",
@@ -941,7 +1044,7 @@ gradient_reach.mistake(
     over=_total,
 )
 gradient_reach.mistake(
-    "One value for each palindrome came back. Average over the batch as well: shape (T,).",
+    "One value for each palindrome came back. Average over the batch as well: shape (S,).",
     over=_mean_over_units,
 )
 
@@ -953,6 +1056,24 @@ def in_place(f):
     with torch.no_grad():
         f.copy_(_product(_later(f)))
     return f.mean((0, 2))
+
+
+@gradient_reach.wrong("A Python list of numbers came back. torch.tensor makes one tensor of it.")
+def numbers_in_a_list(f):
+    return _gradient_reach(f).tolist()
+
+
+@gradient_reach.wrong("A Python list of tensors came back. torch.stack makes one tensor of it.")
+def tensors_in_a_list(f):
+    return list(_gradient_reach(f))
+
+
+@gradient_reach.also_right
+def in_place_on_a_copy(f):
+    p = torch.ones_like(f)
+    for t in reversed(range(f.shape[1] - 1)):
+        p[:, t] = p[:, t + 1] * f[:, t + 1]
+    return torch.tensor([p[:, t].mean().item() for t in range(f.shape[1])])
 
 
 @gradient_reach.also_right
@@ -978,16 +1099,38 @@ def _per_cent(a, b):
     return 100 * (b - a) / a
 
 
+def _by_length(row):
+    return sum(row) / len(row)
+
+
+def _by_three(row):
+    return sum(row) / 3
+
+
+def _by_four(row):
+    return sum(row) / 4
+
+
 def _fits(
-    rnn, lstm, gains, means, *, gain=_gain, tolerance=0.03, combine=all, use=("gains", "means")
+    rnn,
+    lstm,
+    gains,
+    means,
+    *,
+    gain=_gain,
+    mean=_by_length,
+    order=(0, 1),
+    tolerance=0.03,
+    combine=all,
+    use=("gains", "means"),
 ):
     differences = []
     if "gains" in use:
         pairs = zip(rnn, lstm, gains, strict=False)
         differences += [gain(a, b) - g for a, b, g in pairs]
     if "means" in use:
-        rows = (rnn, lstm)
-        differences += [sum(r) / len(r) - m for r, m in zip(rows, means, strict=True)]
+        rows = [(rnn, lstm)[k] for k in order]
+        differences += [mean(row) - m for row, m in zip(rows, means, strict=True)]
     return combine(abs(d) <= tolerance for d in differences)
 
 
@@ -1012,6 +1155,13 @@ def _tables(function):
         "a table with every gain turned round": (rnn, lstm, tuple(-g for g in gains), means),
         "a table with gains in per cent of the RNN": (rnn, lstm, (20.40, 10.49, -3.23), means),
         "a table without the last gain": (rnn, lstm, gains[:2], means),
+        "a table of four columns that fits": (
+            (*rnn, 22.27),
+            (*lstm, 29.39),
+            (10.26, 4.24, -1.01),
+            (36.0, 41.17),
+        ),
+        "a table with the two means exchanged": (rnn, lstm, gains, means[::-1]),
         "a table where nothing fits": (rnn, lstm, (1.0, 2.0, 3.0), (10.0, 20.0)),
     }
     answers = {name: function(*case) for name, case in cases.items()}
@@ -1051,6 +1201,18 @@ fits.mistake(
 )
 fits.mistake("A gain that is wrong by 0.1 passes. Allow no more than 0.03.", tolerance=0.5)
 fits.mistake("One number that agrees is not enough: all of them must.", combine=any)
+fits.mistake(
+    "Each mean is computed as if there were four columns. Divide by the length of the row.",
+    mean=_by_four,
+)
+fits.mistake(
+    "Each mean is computed as if there were three columns. Divide by the length of the row.",
+    mean=_by_three,
+)
+fits.mistake(
+    "The two means are exchanged: the first belongs to the RNN's row, the second to the LSTM's.",
+    order=(1, 0),
+)
 fits.mistake("The gains are compared, but not the means of the rows.", use=("gains",))
 fits.mistake("The means are compared, but not the gains of the columns.", use=("means",))
 
