@@ -141,6 +141,29 @@ def test_an_exception_is_told_with_its_line(toy):
     assert "RuntimeError in the line `return x @ x`" in verdict.text
 
 
+def test_a_function_that_only_raises_is_not_taken_for_a_mistake_that_only_raises(toy):
+    def other_shapes(x, w):
+        raise RuntimeError("sizes differ")
+
+    def raises(text):
+        return lambda x, w: (_ for _ in ()).throw(RuntimeError(text))
+
+    toy.wrong("There are no rows.")(other_shapes)
+    assert toy.diagnose(raises("sizes differ")).text == "There are no rows."
+    verdict = toy.diagnose(raises("no such axis"))
+    assert not verdict.mistakes and "no such axis" in verdict.text
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3, (2, 3), (1, 2, 3)])
+def test_a_mean_along_the_wrong_axis_is_no_mistake_in_counting(axis):
+    def student(images, labels, classes):
+        return torch.stack([images[labels == k].mean(axis) for k in range(classes)])
+
+    verdict = EXERCISES["class_means"].diagnose(student)
+    assert verdict.state == WRONG and len(verdict.mistakes) <= 1
+    assert "median" not in verdict.text and "counted from" not in verdict.text
+
+
 @pytest.mark.parametrize("error", [ValueError, SystemExit, RecursionError])
 def test_nothing_that_a_function_raises_gets_out(toy, error):
     def raises(x, w):

@@ -168,7 +168,7 @@ class Exercise:
         if self.same(self.expected, found):
             return Verdict(self.name, RIGHT, self.right)
         for mistakes, seen in self.known:
-            if self.same(seen, found):
+            if self.same(seen, found) and (len(errors) < len(found) or _say_the_same(seen, found)):
                 sentences = [mistake.sentence for mistake in mistakes]
                 if len(sentences) == 2:
                     sentences = [f"{k} {text}" for k, text in zip("①②", sentences, strict=True)]
@@ -247,6 +247,11 @@ class Exercise:
             largest = (expected.double() - got.double()).abs().max()
             text += f" The largest difference is {largest:.4g}."
         return text
+
+
+def _say_the_same(one: list[Observation], other: list[Observation]) -> bool:
+    """Whether two functions that always raise also say the same; kinds of errors are too few."""
+    return all(str(a["raised"]) == str(b["raised"]) for a, b in zip(one, other, strict=True))
 
 
 class _Nothing:

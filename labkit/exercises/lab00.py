@@ -232,6 +232,27 @@ def in_stretches(images, labels, classes):
     return torch.stack([part.mean(0) for part in images.tensor_split(classes)])
 
 
+@class_means.wrong(
+    "Wrong axis: .mean(1) averages the channels of each image. Average over axis 0, the images."
+)
+def over_channels(images, labels, classes):
+    return torch.stack([images[labels == k].mean(1) for k in range(classes)])
+
+
+@class_means.wrong(
+    "Wrong axis: .mean((2, 3)) averages the pixels of each image. Average over axis 0, the images."
+)
+def over_pixels(images, labels, classes):
+    return torch.stack([images[labels == k].mean((2, 3)) for k in range(classes)])
+
+
+@class_means.wrong(
+    "Wrong axis: .mean((1, 2, 3)) leaves one number an image. Average over axis 0, the images."
+)
+def over_all_but_images(images, labels, classes):
+    return torch.stack([images[labels == k].mean((1, 2, 3)) for k in range(classes)])
+
+
 @class_means.wrong("Row k is the k-th image. Use labels == k to choose the images of class k.")
 def image_number_k(images, labels, classes):
     return torch.stack([images[k] for k in range(classes)])
@@ -253,12 +274,21 @@ def by_adding_up(images, labels, classes):
 
 
 def _nearest(
-    queries, references, *, middle=-2.0, own=1.0, other=1.0, best="min", axis=1, root=True
+    queries,
+    references,
+    *,
+    middle=-2.0,
+    own=1.0,
+    other=1.0,
+    best="min",
+    axis=1,
+    root=True,
+    clamp=True,
 ):
     q, r = queries.flatten(1).float() / 255, references.flatten(1).float() / 255
     squares = own * q.square().sum(1, keepdim=True) + middle * q @ r.T + other * r.square().sum(1)
-    means = squares / q.shape[1]
-    distances = means.clamp(min=0).sqrt() if root else means
+    means = (squares.clamp(min=0) if clamp else squares) / q.shape[1]
+    distances = means.sqrt() if root else means
     return tuple(getattr(distances, best)(axis))
 
 
@@ -283,9 +313,11 @@ nearest = Exercise(
         _bytes((7, 1, 5, 3), (11, 1, 5, 3)),
         _bytes((5, 2, 3, 4), (13, 2, 3, 4)),
         lambda g: (_bytes((2, 1, 3, 5))(g)[0] // 5, 130 + _bytes((3, 1, 3, 5))(g)[0] // 2),
+        lambda g: _bytes((12, 1, 17, 11))(g) * 2,  # each query has a copy: its distance is 0
     ],
-    right="It is a classifier without any training: the label of the nearest image. Notice how much"
-    " faster a product of matrices is than all differences, pixel by pixel.",
+    atol=2e-3,  # the root of what rounding leaves of a copy's zero
+    right="It is a classifier without any training: the label of the nearest image. Notice that an"
+    " image that is among the references finds itself.",
     hints=(
         "Make rows of the images: x.flatten(1).float(). As bytes, 3 − 5 is 254.",
         "All pairs at once: a column of shape (Q, 1) plus a row of shape (R,) gives (Q, R), and so"
@@ -316,6 +348,56 @@ nearest.mistake(
     "Σr² is missing. Without it the brightest reference wins, because it has the largest product.",
     other=0.0,
 )
+
+
+@nearest.wrong(
+    "Some distances are NaN. By rounding, the sum for a copy may come out slightly below 0, and"
+    " its root is then NaN. Raise what is negative to 0 before the root."
+)
+def not_clamped(queries, references):
+    return _nearest(queries, references, clamp=False)
+
+
+@nearest.wrong(
+    "The distance of some copies is NaN: by rounding, the sum of your three means may come out"
+    " slightly below 0. Raise what is negative to 0 before the root."
+)
+def means_not_clamped(queries, references):
+    q, r = queries.flatten(1).float() / 255, references.flatten(1).float() / 255
+    middle = 2 * (q @ r.T) / q.shape[1]
+    means = q.square().mean(1, keepdim=True) - middle + r.square().mean(1)
+    return means.sqrt().min(1)
+
+
+def _byte_products(sign, clamp, unit):
+    """The identity in bytes: 2 is subtracted or −2 added, clamped or not, in units or greys."""
+
+    def function(queries, references):
+        q, r = queries.flatten(1), references.flatten(1)
+        own, other = q.square().sum(1, keepdim=True), r.square().sum(1)
+        squares = own - 2 * q @ r.T + other if sign == "minus" else own + -2 * q @ r.T + other
+        squares = squares.clamp(min=0) if clamp else squares
+        return ((squares / q.shape[1]).sqrt() / unit).min(1)
+
+    clamped = "clamped" if clamp else "free"
+    function.__name__ = f"byte_products_{sign}_{clamped}_{unit}"
+    return function
+
+
+for _sign, _clamp, _unit in (
+    ("minus", True, 255),
+    ("minus", True, 1),
+    ("minus", False, 255),
+    ("minus", False, 1),
+    ("plus", True, 255),
+    ("plus", True, 1),
+):
+    nearest.wrong(
+        "The squares and the product of the matrices are taken in bytes, which lose whole turns of"
+        f" 256: 16² is 0{', and −2 is 254' * (_sign == 'plus')}. Use .float() before you calculate."
+        + " Where the sum came out negative, the root is NaN." * (not _clamp)
+        + " And divide by 255, so that the distance is 1 between black and white." * (_unit == 1)
+    )(_byte_products(_sign, _clamp, _unit))
 
 
 @nearest.wrong(
@@ -443,7 +525,7 @@ def _observe_share(function):
         case = f"of the guesses {guesses.tolist()} for {labels.tolist()}"
         found = function(guesses, labels)
         if not isinstance(found, tuple | list) or len(found) != 2:
-            return {"the number of values returned": "two" if found is None else "one"}
+            return {"two values are returned": False}
         seen |= {f"{n} {case}": float(v) for n, v in zip(("p", "s"), found, strict=True)}
     return seen
 
@@ -478,6 +560,11 @@ share_right.mistake(
     "Your s is multiplied by 1.96: that is half of a 95 % interval. Return the standard error.",
     wide=1.96,
 )
+
+
+@share_right.wrong("Return two numbers, p and s.")
+def p_alone(guesses, labels):
+    return _share_right(guesses, labels)[0]
 
 
 @share_right.wrong("The n belongs below the root: √(p (1 − p) / n), not √(p (1 − p)) / n.")
@@ -538,16 +625,18 @@ def _look_at_split(function):
     before = group.clone(), is_test.clone()
     for seed in (1, 1, 2, 3, 4, 5, 6):
         train, validation = function(group, is_test, 0.25, torch.Generator().manual_seed(seed))
-        runs.append((torch.as_tensor(train).flatten(), torch.as_tensor(validation).flatten()))
+        runs.append((torch.as_tensor(train), torch.as_tensor(validation)))
     seen: dict = {"the parts are masks": any(p.dtype == torch.bool for run in runs for p in run)}
     whole = all(not p.is_floating_point() for run in runs for p in run)
-    seen["the parts are whole numbers, the places of files"] = whole
-    if not whole or seen["the parts are masks"]:
+    seen["the parts are whole numbers, the indices of files"] = whole
+    flat = all(p.ndim == 1 for run in runs for p in run)
+    seen["the parts have shape (n,)"] = flat
+    if not whole or not flat or seen["the parts are masks"]:
         return seen
     train, validation = ([run[k] for run in runs] for k in (0, 1))
     both = [torch.cat(run) for run in runs]
     inside = all(bool((p < len(group)).all()) and bool((p >= 0).all()) for p in both)
-    seen["every number is the place of a file"] = inside
+    seen["every number is the index of a file"] = inside
     if not inside:
         return seen
     groups = [group[part].unique() for part in validation]
@@ -563,6 +652,9 @@ def _look_at_split(function):
     aim = 0.25 * len(usable)
     seen["validation has too many pictures"] = any(len(p) >= aim + 1 for p in groups)
     seen["validation has too few pictures"] = any(len(p) <= aim - 1 for p in groups)
+    of_training = [len(group[part].unique()) for part in train]
+    seen["training has the share of validation"] = all(abs(n - aim) < 1 for n in of_training)
+    seen["the number of pictures changes"] = len({len(p) for p in groups}) > 1
     seen["the same generator gives the same split"] = all(map(torch.equal, runs[0], runs[1]))
     seen["another generator gives another split"] = not torch.equal(groups[1], groups[2])
     ends = (usable[: len(groups[0])], usable[len(usable) - len(groups[0]) :])
@@ -616,7 +708,7 @@ split = Exercise(
         "The pictures are group[usable].unique(). Shuffle them:"
         " pictures[torch.randperm(len(pictures), generator=generator)].",
         "The first round(held_out · number of pictures) are for validation. Back to files:"
-        " torch.isin again, and mask.nonzero()[:, 0] gives their places.",
+        " torch.isin again, and mask.nonzero()[:, 0] gives their indices.",
     ),
 )
 split.mistake(
@@ -695,7 +787,7 @@ def by_all_files(group, is_test, held_out, generator):
 
 
 @split.wrong(
-    "These are the numbers of pictures, not the places of files. One step is missing: which files"
+    "These are the numbers of pictures, not the indices of files. One step is missing: which files"
     " show these pictures?"
 )
 def pictures_not_files(group, is_test, held_out, generator):
@@ -711,12 +803,56 @@ def validation_is_test(group, is_test, held_out, generator):
 
 
 @split.wrong(
-    "Two masks of true and false are returned. Return the places instead: mask.nonzero()[:, 0]."
+    "Two masks of true and false are returned. Return the indices instead: mask.nonzero()[:, 0]."
 )
 def masks(group, is_test, held_out, generator):
     train, validation = _split(group, is_test, held_out, generator)
     places = torch.arange(len(group))
     return torch.isin(places, train), torch.isin(places, validation)
+
+
+@split.wrong(
+    "Return two tensors of indices, each (n,). Yours have shape (n, 1): nonzero gives each index a"
+    " row of its own."
+)
+def columns(group, is_test, held_out, generator):
+    return tuple(part[:, None] for part in _split(group, is_test, held_out, generator))
+
+
+def _parts(group, is_test, pictures):
+    usable = ~torch.isin(group, group[is_test])
+    validation = usable & torch.isin(group, pictures)
+    return (usable & ~validation).nonzero()[:, 0], validation.nonzero()[:, 0]
+
+
+@split.wrong(
+    "Validation must hold round(held_out · number of allowed pictures). A picture counts once,"
+    " however many files show it, so yours holds too many."
+)
+def counts_files(group, is_test, held_out, generator):
+    pictures = group[_usable(group, is_test)]
+    pictures = pictures[torch.randperm(len(pictures), generator=generator)]
+    return _parts(group, is_test, pictures[: round(held_out * len(pictures))])
+
+
+def _held_out(group, is_test, held_out, generator, more):
+    pictures = group[_usable(group, is_test)].unique()
+    pictures = pictures[torch.randperm(len(pictures), generator=generator)]
+    return _parts(group, is_test, pictures[: round(held_out * len(pictures)) + more])
+
+
+@split.wrong(
+    "Validation must hold round(held_out · number of allowed pictures). Yours holds too many."
+)
+def too_many(group, is_test, held_out, generator):
+    return _held_out(group, is_test, held_out, generator, 2)
+
+
+@split.wrong(
+    "Validation must hold round(held_out · number of allowed pictures). Yours holds too few."
+)
+def too_few(group, is_test, held_out, generator):
+    return _held_out(group, is_test, held_out, generator, -2)
 
 
 @split.wrong(
