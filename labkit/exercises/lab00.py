@@ -369,35 +369,26 @@ def means_not_clamped(queries, references):
     return means.sqrt().min(1)
 
 
-def _byte_products(sign, clamp, unit):
-    """The identity in bytes: 2 is subtracted or −2 added, clamped or not, in units or greys."""
+def _byte_products(sign, unit):
+    """The identity in bytes: 2 is subtracted or −2 added; the distance in units or grey levels."""
 
     def function(queries, references):
         q, r = queries.flatten(1), references.flatten(1)
         own, other = q.square().sum(1, keepdim=True), r.square().sum(1)
         squares = own - 2 * q @ r.T + other if sign == "minus" else own + -2 * q @ r.T + other
-        squares = squares.clamp(min=0) if clamp else squares
-        return ((squares / q.shape[1]).sqrt() / unit).min(1)
+        return ((squares.clamp(min=0) / q.shape[1]).sqrt() / unit).min(1)
 
-    clamped = "clamped" if clamp else "free"
-    function.__name__ = f"byte_products_{sign}_{clamped}_{unit}"
+    function.__name__ = f"byte_products_{sign}_{unit}"
     return function
 
 
-for _sign, _clamp, _unit in (
-    ("minus", True, 255),
-    ("minus", True, 1),
-    ("minus", False, 255),
-    ("minus", False, 1),
-    ("plus", True, 255),
-    ("plus", True, 1),
-):
+for _sign, _unit in (("minus", 255), ("minus", 1), ("plus", 255), ("plus", 1)):
     nearest.wrong(
         "The squares and the product of the matrices are taken in bytes, which lose whole turns of"
         f" 256: 16² is 0{', and −2 is 254' * (_sign == 'plus')}. Use .float() before you calculate."
-        + " Where the sum came out negative, the root is NaN." * (not _clamp)
-        + " And divide by 255, so that the distance is 1 between black and white." * (_unit == 1)
-    )(_byte_products(_sign, _clamp, _unit))
+        + " And divide by 255, so that the distance is 1 between black and white."
+        * (_unit == 1)
+    )(_byte_products(_sign, _unit))
 
 
 @nearest.wrong(
