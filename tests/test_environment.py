@@ -222,3 +222,19 @@ def test_an_installed_labkit_has_every_package_the_weights_and_what_was_measured
     packed = {path for pattern in patterns for path in (ROOT / "labkit").glob(pattern)}
     files = {path for path in ROOT.glob("labkit/**/*") if path.is_file() and path.suffix != ".pyc"}
     assert packed == {path for path in files if path.suffix != ".py"}
+
+
+def test_a_lab_is_an_hour_of_doing():
+    """At most 25 code cells, 250 lines, 15 in a cell, 1,600 words; as a student sees them."""
+    hidden = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS", re.S)
+    for name, notebook in notebooks().items():
+        if name.startswith("studies"):
+            continue
+        sources = [hidden.sub("", c.source) for c in notebook.cells if c.cell_type == "code"]
+        kept = [[s for s in map(str.strip, text.splitlines()) if s] for text in sources]
+        lines = [len([s for s in code if not s.startswith("### ")]) for code in kept]
+        assert len(lines) <= 25 and sum(lines) <= 250 and max(lines) <= 15, (name, lines)
+        prose = " ".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+        words = len(re.sub(r"<[^>]+>|\$[^$]*\$|\]\([^)]*\)", " ", prose).split())
+        assert words <= 1_600, f"{name}: {words} words"
+        assert not [text for text in sources if "getsource" in text], name

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimizer would import it, a second within a check
 from torch import Tensor, nn
 
 Function = Callable[..., Any]
