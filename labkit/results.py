@@ -89,7 +89,8 @@ class Found(Record):
         caption = f"What you found: {form.format(**ours)}; {said}."
         tables = [(caption, names, [row[: len(names)] for row in rows])]
         if evidence:
-            of = f"{form.format(**evidence)}, at most {len(evidence['seeds'])} seeds a claim"
+            n = len(evidence["seeds"])
+            of = f"{form.format(**evidence)}, at most {n} seed{'s' * (n > 1)} per claim"
             tables += [_claims(f"Reported vs reproduced in the study: {of}.", evidence)]
         return tables
 
