@@ -1,13 +1,12 @@
 """Interactive panels: each takes a trained model, or pictures of one, and never trains."""
 
 from labkit.widgets import canvas
-from labkit.widgets.gallery import gallery, scrubber
 from labkit.widgets.latent_space import completeness, directions, latent_plane, same_style, walk
-from labkit.widgets.live import frames, live
+from labkit.widgets.live import frames, live, scrubber
 from labkit.widgets.panel import Panel
 from labkit.widgets.quiz import Quiz
 from labkit.widgets.sequences import calculator, handwritten, palindrome_gates
 
 __all__ = ["Panel", "Quiz", "calculator", "canvas", "completeness", "directions", "frames"]
-__all__ += ["gallery", "handwritten", "latent_plane", "live", "palindrome_gates", "same_style"]
-__all__ += ["scrubber", "walk"]
+__all__ += ["handwritten", "latent_plane", "live", "palindrome_gates", "same_style", "scrubber"]
+__all__ += ["walk"]
