@@ -57,12 +57,11 @@ class Panel:
         look = ipywidgets.HTML(f"<style>{LOOK}{hide}</style>{note}")
         self.box.children = [*above, self.message, look]
         self.box.add_class("labkit-panel").add_class(f"labkit-{name}")
-        named = [
-            c for c in controls.values() if c.description and hasattr(c.style, "description_width")
-        ]
-        for control in named:
-            longest = max(len(other.description) for other in named)
-            control.style.description_width = f"{longest + 2}ch"
+        longest = max((len(control.description) for control in controls.values()), default=0)
+        for k, control in enumerate(controls.values()):
+            beside = isinstance(control, ipywidgets.Dropdown) and k  # in a row, after the first
+            if control.description:
+                control.style.description_width = "initial" if beside else f"{longest + 2}ch"
         for control in controls.values():
             control.observe(self._update, names="value")
 
@@ -81,7 +80,6 @@ class Panel:
             image.layout.width = f"{canvas.size_on_page(picture)[0] + PADDING}px"
             image.value = picture
         self.shown.children = self.images[: len(pictures)]
-        self.image.tooltip = sentence  # its alternative text, in ipywidgets 8
         self._say(sentence)
 
     def _update(self, change: Any) -> None:
