@@ -54,7 +54,7 @@ class Panel:
         above = place(self.images) if place else [*(rows or controls.values()), self.shown]
         note = f'<div class="labkit-smoke">{SMOKE}</div>' if profile() == "smoke" else ""
         hide = f".labkit-still-{self.box.model_id} {{ display: none }}"
-        look = ipywidgets.HTML(f"<style>{LOOK}{hide}</style>{note}")
+        look = ipywidgets.HTML(f"<style>{LOOK}{hide}</style>{note}").add_class("labkit-look")
         self.box.children = [*above, self.message, look]
         self.box.add_class("labkit-panel").add_class(f"labkit-{name}")
         longest = max((len(control.description) for control in controls.values()), default=0)
