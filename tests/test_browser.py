@@ -66,7 +66,8 @@ widgets.completeness(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), {"bright": br
 # cut
 from labkit.data.arithmetic import Glyphs
 
-bank = Glyphs(torch.zeros(13, 1, 28, 28, dtype=torch.uint8), torch.arange(13), torch.ones(13).long())
+pictures = torch.zeros(13, 1, 28, 28, dtype=torch.uint8)
+bank = Glyphs(pictures, torch.arange(13), torch.ones(13).long())
 widgets.handwritten(lambda images: torch.zeros(1, 3, 13), bank)
 # cut
 from labkit.models import LSTM
@@ -199,7 +200,7 @@ def errors(page) -> list[str]:
 
 
 def press_and_see(page, panel, key: str) -> None:
-    """Press an arrow key on the panel's last slider: its first picture changes, if not at an end."""
+    """Press an arrow key on the panel's last slider: the picture and the sentence change."""
     image, handle = panel.locator("img").first, panel.locator(".noUi-handle").last
     handle.scroll_into_view_if_needed()
     # a picture in the page counts only once it is decoded
@@ -282,7 +283,8 @@ def test_a_still_is_hidden_while_its_panel_lives_and_outlives_the_kernel(page, j
     assert stills.count() == 8 and not any(part.is_visible() for part in stills.all())
     current = "jupyterapp.shell.currentWidget"
     page.evaluate(
-        f"async () => {{ await {current}.context.save(); await {current}.sessionContext.shutdown() }}"
+        f"async () => {{ await {current}.context.save();"
+        f" await {current}.sessionContext.shutdown() }}"
     )
     page.goto(f"{jupyterlab[0]}/lab/tree/panels.ipynb?token={jupyterlab[1]}&reset")
     page.get_by_text("model not found").first.wait_for(timeout=60_000)

@@ -33,8 +33,6 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 def png(canvas: np.ndarray | Image.Image) -> bytes:
     """PNG bytes that know their density, compressed little because a slider waits for them."""
     buffer, dpi = io.BytesIO(), 100 * DENSITY
-    if isinstance(canvas, np.ndarray) and (canvas == canvas[..., :1]).all():
-        canvas = canvas[..., 0]  # grey: a third of the work
     picture = canvas if isinstance(canvas, Image.Image) else Image.fromarray(canvas)
     picture.save(buffer, format="png", compress_level=1, dpi=(dpi, dpi))
     return buffer.getvalue()

@@ -156,7 +156,7 @@ def applied(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def row(*controls: ipywidgets.Widget, name: str = "row") -> ipywidgets.HBox:
     """Widgets side by side, below each other where the screen is too narrow."""
-    return ipywidgets.HBox(controls, layout=dict(flex_flow="row wrap")).add_class(f"labkit-{name}")
+    return ipywidgets.HBox(controls).add_class(f"labkit-{name}")
 
 
 def signed(value: float, digits: int = 2) -> str:
