@@ -14,9 +14,9 @@ from torch import nn
 
 from labkit import latent, widgets
 from labkit.models import LSTM, Classifier
+from labkit.studies.sequence_panels import COLUMNS, HISTORY, UNITS
 from labkit.widgets import canvas
 from labkit.widgets.panel import PADDING, Unfinished, applied
-from labkit.widgets.sequences import COLUMNS, HISTORY, UNITS
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"

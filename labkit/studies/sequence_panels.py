@@ -1,4 +1,4 @@
-"""Labs 01 and 05: type digits, or a query to calculate, and watch what a trained model does."""
+"""Panels of studies 01 and 05: type digits, or a query, and watch what a trained model does."""
 
 import re
 from collections.abc import Callable, Sequence
