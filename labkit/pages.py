@@ -17,6 +17,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 KEY_METRICS = 4  # metrics of a record shown in the summary
 TEMPLATES = jinja2.PackageLoader("labkit")
+NAMED = re.compile("(<mi>(?:log|ln|exp|sin|cos|tanh|min|max)</mi>)(?=<m[in]>)")  # log D, not logD
 UNKNOWN = re.compile(r"\{(aligned|gathered)\}")  # environments that the converter does not know
 
 
@@ -25,7 +26,7 @@ def equation(tex: str, display: str) -> str:
     known = UNKNOWN.sub("{align*}", tex.strip()).replace(r"\operatorname*", r"\operatorname")
     drawn = ""
     with suppress(Exception):  # the converter has many error classes of its own, and IndexErrors
-        drawn = convert(known, display=display)
+        drawn = NAMED.sub(r'\1<mspace width="0.17em"/>', convert(known, display=display))
     return f"<code>{html.escape(tex)}</code>" if not drawn or "<mi>\\" in drawn else drawn
 
 

@@ -180,6 +180,7 @@ def test_pictures_of_a_page_have_the_alternative_text_of_their_output(finished):
 
 
 def test_tex_that_cannot_be_drawn_stays_tex():
+    assert "<mi>log</mi><mspace" in pages.equation(r"\log D", "inline")
     assert pages.equation(r"\left( 1", "inline") == r"<code>\left( 1</code>"
     assert pages.equation(r"\nosuchthing x < 1", "inline") == r"<code>\nosuchthing x &lt; 1</code>"
 
