@@ -375,7 +375,8 @@ def slider_moves():
     }.items():
         slider, moves = panel.controls[control], itertools.cycle(range(10))
 
-        def move(slider=slider, moves=moves, reach=reach):
+        def move(panel=panel, slider=slider, moves=moves, reach=reach):
+            getattr(panel.render, "cache_clear", int)()  # completeness keeps what it has drawn
             slider.value = type(reach)(reach * next(moves) / 9)
 
         (seconds,) = alternate(move, repeats=60)

@@ -223,7 +223,8 @@ def _answered(
     )
     verdict = "✔" if said == right else f"✘ (it is {right.strip()})"
     width = canvas.DENSITY * (len(p) * COLUMN + (len(p) - 1) * 10)
-    parts = [canvas.caption([f"{query} = {said.strip()} {verdict}".replace("-", "−")], width, 24)]
+    whole = f"{query} = {said.strip()} {verdict}".replace("-", "−")
+    parts = [canvas.caption((whole,), width, 24)]
     for k, shares in enumerate(probabilities):
         column = canvas.bars(shares, NAMES, COLUMN, BARS, asked=int(tokens[2][0, k]))
         if images is not None:

@@ -6,7 +6,7 @@ page, and a canvas has DENSITY times as many, so that it is sharp on a fine scre
 
 import io
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib
@@ -89,7 +89,8 @@ def enlarge(image: Tensor, side: int = SIDE) -> np.ndarray:
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def caption(lines: Sequence[str], width: int, size: int = 13, bold: bool = False) -> np.ndarray:
+@lru_cache(maxsize=256)
+def caption(lines: tuple[str, ...], width: int, size: int = 13, bold: bool = False) -> np.ndarray:
     """Lines of text in the middle of `width` columns of a canvas, smaller if they would not fit."""
     high = DENSITY * round(LINE / 13 * size)
     picture = Image.new("RGB", (width, high * len(lines)), "white")
@@ -128,7 +129,7 @@ def strip(
         draw.text(middle, here, fill=INK, font=font(13), anchor="mm")
         parts.insert(0, np.asarray(above))
     if below:
-        cells = [caption([text], width // len(images), 12) for text in below]
+        cells = [caption((text,), width // len(images), 12) for text in below]
         parts.append(np.concatenate(cells, axis=1))
     return np.concatenate(parts)
 

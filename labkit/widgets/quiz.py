@@ -51,7 +51,7 @@ class Quiz(Panel):
                 for name, guess in guesses.items()
             ]
             named = canvas.captioned(canvas.enlarge(image, 140), self.classes[self.labels[i]])
-            below = canvas.caption(said, named.shape[1], 12)
+            below = canvas.caption(tuple(said), named.shape[1], 12)
             pictures.append(canvas.png(canvas.np.concatenate([named, below])))
         right = [f"{name} {int((guess == self.labels).sum())}" for name, guess in guesses.items()]
         return pictures, f"Right of {n}: {', '.join(right)}."
