@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import ipywidgets
+import numpy as np
 from torch import Tensor
 
 from labkit.widgets import canvas
@@ -52,6 +53,6 @@ class Quiz(Panel):
             ]
             named = canvas.captioned(canvas.enlarge(image, 140), self.classes[self.labels[i]])
             below = canvas.caption(tuple(said), named.shape[1], 12)
-            pictures.append(canvas.png(canvas.np.concatenate([named, below])))
+            pictures.append(canvas.png(np.concatenate([named, below])))
         right = [f"{name} {int((guess == self.labels).sum())}" for name, guess in guesses.items()]
         return pictures, f"Right of {n}: {', '.join(right)}."
