@@ -4,9 +4,14 @@ Equations become MathML, which browsers draw without MathJax. nbconvert's own Ma
 them, so a dollar sign in a code fence stays one.
 """
 
+import base64
 import copy
 import html
+import io
+import itertools
+import json
 import re
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +19,10 @@ import jinja2
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 
 KEY_METRICS = 4  # metrics of a record shown in the summary
+BRIEF = "Smoke: seconds of training, not results"
 TEMPLATES = jinja2.PackageLoader("labkit")
 UNKNOWN = re.compile(r"\{(aligned|gathered)\}")  # environments that the converter does not know
 
@@ -75,15 +82,46 @@ def notebook_page(notebook, title: str, folder: Path) -> str:
 
 def shown(value) -> str:
     """A value of a record in a few characters."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def key_metrics(record: dict) -> list[tuple[str, str]]:
     """The first few metrics of a record as (name, value) to read."""
     first = list(record.get("metrics", {}).items())[:KEY_METRICS]
-    return [(name.replace("_", " "), shown(value)) for name, value in first]
+    return [(k.replace("_", " ") if k.isidentifier() else k, shown(v)) for k, v in first]
+
+
+def verdicts(record: dict) -> list[tuple[str, int]]:
+    """How many claims of a record have each kind of verdict: what stands before its reasons."""
+    kinds = (re.split("[:;]", claim["verdict"])[0] for claim in record.get("claims", []))
+    return Counter(kinds).most_common()
+
+
+def front(path: Path) -> dict[str, str]:
+    """The title of an executed notebook; if it has one, its first figure, small, and the alt."""
+    found = {"title": path.stem}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if title := re.match("# (.+)", "".join(cells[0]["source"])):
+            found["title"] = title[1]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        for output, kind in itertools.product(outputs, ("image/png", "image/jpeg")):
+            if picture := small("".join(output.get("data", {}).get(kind, ""))):
+                alt = output["metadata"].get(kind, {}).get("alt") or f"A figure of {found['title']}"
+                return found | {"picture": picture, "alt": alt}
+    return found
+
+
+def small(picture: str) -> str:
+    """A picture in base64 as the data URL of a WebP of at most 30 kB; "" if it cannot be read."""
+    with suppress(OSError, ValueError):
+        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+        for width in (640, 480, 320, 240):
+            image.thumbnail((width, width))
+            image.save(buffer := io.BytesIO(), format="webp", quality=75)
+            if buffer.tell() <= 30_000:
+                return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return ""
 
 
 def summary_text(outcomes: list) -> str:
@@ -94,13 +132,15 @@ def summary_text(outcomes: list) -> str:
         rows.append((o.stem, o.status, f"{o.seconds:.1f}", data, ", ".join(metrics)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines += [BRIEF] * any(o.profile == "smoke" and o.record for o in outcomes)
     return "\n".join([*lines, *(f"{o.stem}: {o.status}: {o.detail}" for o in outcomes if o.detail)])
 
 
 def summary_page(outcomes: list, out: Path, **facts: str) -> str:
     """The outcomes as an HTML page for the folder `out`; facts: profile, date and machine."""
     environment = jinja2.Environment(loader=TEMPLATES, autoescape=True)
-    environment.filters |= {"shown": shown, "key_metrics": key_metrics}
+    environment.filters |= {"shown": shown, "key_metrics": key_metrics, "verdicts": verdicts}
     linked = {o.stem for o in outcomes if (out / f"{o.stem}.html").exists()}
+    fronts = {o.stem: front(out / f"{o.stem}.ipynb") for o in outcomes}
     template = environment.get_template("summary.html.j2")
-    return template.render(labs=outcomes, linked=linked, **facts)
+    return template.render(labs=outcomes, linked=linked, fronts=fronts, brief=BRIEF, **facts)
