@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import re
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,12 +90,6 @@ def key_metrics(record: dict) -> list[tuple[str, str]]:
     return [(k.replace("_", " ") if k.isidentifier() else k, shown(v)) for k, v in first]
 
 
-def verdicts(record: dict) -> list[tuple[str, int]]:
-    """How many claims of a record have each kind of verdict: what stands before its reasons."""
-    kinds = (re.split("[:;]", claim["verdict"])[0] for claim in record.get("claims", []))
-    return Counter(kinds).most_common()
-
-
 def front(path: Path) -> dict[str, str]:
     """The title of an executed notebook; if it has one, its first figure, small, and the alt."""
     found = {"title": path.stem}
@@ -114,7 +107,7 @@ def front(path: Path) -> dict[str, str]:
 
 def small(picture: str) -> str:
     """A picture in base64 as the data URL of a WebP of at most 30 kB; "" if it cannot be read."""
-    with suppress(OSError, ValueError):
+    with suppress(Exception):  # Pillow has many errors for what is cut off, broken or too large
         image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
         for width in (640, 480, 320, 240):
             image.thumbnail((width, width))
@@ -139,7 +132,7 @@ def summary_text(outcomes: list) -> str:
 def summary_page(outcomes: list, out: Path, **facts: str) -> str:
     """The outcomes as an HTML page for the folder `out`; facts: profile, date and machine."""
     environment = jinja2.Environment(loader=TEMPLATES, autoescape=True)
-    environment.filters |= {"shown": shown, "key_metrics": key_metrics, "verdicts": verdicts}
+    environment.filters |= {"shown": shown, "key_metrics": key_metrics}
     linked = {o.stem for o in outcomes if (out / f"{o.stem}.html").exists()}
     fronts = {o.stem: front(out / f"{o.stem}.ipynb") for o in outcomes}
     template = environment.get_template("summary.html.j2")
