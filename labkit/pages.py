@@ -20,7 +20,6 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from PIL import Image
 
-KEY_METRICS = 4  # metrics of a record shown in the summary
 BRIEF = "Smoke: seconds of training, not results"
 TEMPLATES = jinja2.PackageLoader("labkit")
 UNKNOWN = re.compile(r"\{(aligned|gathered)\}")  # environments that the converter does not know
@@ -74,20 +73,15 @@ def notebook_page(notebook, title: str, folder: Path) -> str:
     exporter = OfflineExporter(extra_loaders=[TEMPLATES], template_file="notebook.html.j2")
     facts = {"metadata": {"name": title, "path": str(folder)}}
     page, _ = exporter.from_notebook_node(notebook, facts)
-    alternative = re.compile(r'\balt="([^"]*)"')
     from_web = r'<img\b[^>]*\bsrc="https?://[^>]*>'
-    return re.sub(from_web, lambda image: "".join(alternative.findall(image[0])), page)
-
-
-def shown(value) -> str:
-    """A value of a record in a few characters."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return re.sub(from_web, lambda image: "".join(re.findall(r'\balt="([^"]*)"', image[0])), page)
 
 
 def key_metrics(record: dict) -> list[tuple[str, str]]:
-    """The first few metrics of a record as (name, value) to read."""
-    first = list(record.get("metrics", {}).items())[:KEY_METRICS]
-    return [(k.replace("_", " ") if k.isidentifier() else k, shown(v)) for k, v in first]
+    """The first four metrics of a record as (name, value) to read."""
+    first = list(record.get("metrics", {}).items())[:4]
+    said = [(name, f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in first]
+    return [(name.replace("_", " ") if name.isidentifier() else name, v) for name, v in said]
 
 
 def front(path: Path) -> dict[str, str]:
@@ -121,7 +115,7 @@ def summary_text(outcomes: list) -> str:
     """The outcomes as an aligned table, what went wrong below it."""
     rows = [("notebook", "status", "seconds", "data", "key metrics")]
     for o in outcomes:
-        data, metrics = shown(o.record.get("data", "")), map(" ".join, key_metrics(o.record))
+        data, metrics = str(o.record.get("data", "")), map(" ".join, key_metrics(o.record))
         rows.append((o.stem, o.status, f"{o.seconds:.1f}", data, ", ".join(metrics)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -132,7 +126,7 @@ def summary_text(outcomes: list) -> str:
 def summary_page(outcomes: list, out: Path, **facts: str) -> str:
     """The outcomes as an HTML page for the folder `out`; facts: profile, date and machine."""
     environment = jinja2.Environment(loader=TEMPLATES, autoescape=True)
-    environment.filters |= {"shown": shown, "key_metrics": key_metrics}
+    environment.filters["key_metrics"] = key_metrics
     linked = {o.stem for o in outcomes if (out / f"{o.stem}.html").exists()}
     fronts = {o.stem: front(out / f"{o.stem}.ipynb") for o in outcomes}
     template = environment.get_template("summary.html.j2")
