@@ -61,7 +61,7 @@ def png(figure: Figure, dpi: int = 100) -> bytes:
     buffer = io.BytesIO()
     if engine := figure.get_layout_engine():
         engine.execute(figure)  # settles in two steps, titles above images would be cut off else
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs=dict(compress_level=1))
     plt.close(figure)
     return buffer.getvalue()
 
@@ -114,13 +114,14 @@ def latent_scatter(
     """
     points, labels, limits = np.asarray(points), np.asarray(labels), (-limit, limit)
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="$z_1$ in σ", ylabel="$z_2$ in σ")
-    medians, names = [], []
+    medians, names, inks = [], [], []
     for k in np.unique(labels):
         members, colour = points[labels == k], PALETTE[k % len(PALETTE)]
         ax.scatter(*members.T, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=True)
         median = np.median(members, axis=0)
         if (np.abs(median) < limit).all():
             medians.append(median)
+            inks.append([0.65 * part for part in colour])
             names.append(classes[k] if classes else str(k))
     # a little more than a name will take, in units of the axes
     high = 1.3 * 2 * limit * plt.rcParams["font.size"] * ax.figure.dpi / 72 / min(ax.bbox.size)
@@ -129,8 +130,8 @@ def latent_scatter(
     halo = [patheffects.withStroke(linewidth=3, foreground="white")]
     look = dict(ha="center", va="center", weight="bold", path_effects=halo)
     line = dict(arrowstyle="-", shrinkA=0, shrinkB=0, color="0.4", lw=0.6)  # back to the median
-    for name, median, place in zip(names, medians, places, strict=True):
-        ax.annotate(name, median, place, arrowprops=line, **look)
+    for name, median, place, ink in zip(names, medians, places, inks, strict=True):
+        ax.annotate(name, median, place, arrowprops=line, color=ink, **look)
     return ax
 
 
@@ -169,37 +170,6 @@ def thumbnails(
     extent = (low[0], high[0], low[1], high[1])
     ax.imshow(canvas, extent=extent, aspect="auto", interpolation="antialiased")
     return ax
-
-
-def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> np.ndarray:
-    """Gates and cell of an LSTM over one sequence: units × time above, the mean of units below.
-
-    trace: an LSTMState of arrays (T, H); digits: the T digits read, as tick labels; axes: (2, 4).
-    Units are sorted by |c| at the end.
-    """
-    cell = np.asarray(trace.c)
-    order, limit = np.argsort(-np.abs(cell[-1])), np.abs(cell).max()
-    every = -(-len(digits) // 20)  # more tick labels than this would touch
-    gates = {"input gate i": trace.i, "forget gate f": trace.f, "output gate o": trace.o}
-    panels, pictures = gates | {"cell state c": cell}, []
-    for (above, below), (name, values) in zip(axes.T, panels.items(), strict=True):
-        values, look = np.asarray(values), dict(vmin=0, vmax=1, cmap="viridis")
-        if name not in gates:
-            look = dict(vmin=-limit, vmax=limit, cmap="RdBu_r")
-        look |= dict(aspect="auto", interpolation="nearest")
-        pictures.append(above.imshow(values.T[order], **look))
-        above.set(xlabel=name, xticks=[], yticks=[])
-        below.plot(np.abs(values).mean(axis=1), marker=".")
-        below.set_xticks(range(0, len(digits), every), digits[::every])
-        below.set(xlim=(-0.5, len(values) - 0.5), xlabel="digit read")
-        below.set_ylim(0, 1 if name in gates else None)
-    bars = [(pictures[2], axes[:, :3], 100), (pictures[3], axes[:, 3], 30)]
-    for picture, columns, aspect in bars:  # one scale for the three gates, one for the cell
-        axes[0, 0].figure.colorbar(picture, ax=columns, location="top", shrink=0.9, aspect=aspect)
-    axes[0, 0].set(ylabel="unit", yticks=[0, len(order) - 1], yticklabels=[1, len(order)])
-    axes[1, 0].set_ylabel("mean")
-    axes[1, 3].set_ylabel("mean |c|")
-    return axes
 
 
 def attention_map(

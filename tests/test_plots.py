@@ -10,6 +10,7 @@ from PIL import Image
 
 from labkit import plots
 from labkit.models.recurrent import LSTMState
+from labkit.studies.palindromes import gate_panels
 
 
 def pixels(picture):
@@ -90,7 +91,7 @@ def test_gates_have_units_digits_and_their_own_scales():
     gate, cell = np.full((4, 8), 0.25), np.linspace(-2, 2, 32).reshape(4, 8)
     trace = LSTMState(*[gate] * 4, cell, gate)
     figure, axes = plt.subplots(2, 4, figsize=(13, 4.2), sharex="col", layout="constrained")
-    plots.gate_panels(trace, [3, 1, 1, 3], axes)
+    gate_panels(trace, [3, 1, 1, 3], axes)
     assert check_figure(figure) == []
     assert [image.get_clim() for ax in axes[0] for image in ax.images] == [(0, 1)] * 3 + [(-2, 2)]
     assert [t.get_text() for t in axes[1, 0].get_xticklabels()] == list("3113")

@@ -14,12 +14,22 @@ from torch import nn
 
 from labkit import latent, widgets
 from labkit.models import LSTM, Classifier
+from labkit.studies.sequence_panels import COLUMNS, HISTORY, UNITS
 from labkit.widgets import canvas
-from labkit.widgets.panel import applied
-from labkit.widgets.sequences import gates
+from labkit.widgets.panel import PADDING, Unfinished, applied
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def grey(level, side=4):
+    """PNG of a square of one grey."""
+    return canvas.png(np.full((side, side, 3), level, np.uint8))
+
+
+def ipywidgets_in(widget):
+    """A widget and all that are in it."""
+    return [widget, *(w for child in getattr(widget, "children", ()) for w in ipywidgets_in(child))]
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +45,51 @@ def panel(network):
 
 def test_a_panel_follows_its_control():
     control = ipywidgets.IntSlider(value=3, max=9)
-    panel = widgets.Panel(lambda n: (PNG + bytes([n]), f"n is {n}"), {"n": control})
-    assert (panel.image.value, panel.sentence) == (PNG + b"\3", "n is 3")
+    panel = widgets.Panel(lambda n: (grey(n), f"n is {n}"), {"n": control})
+    assert (panel.image.value, panel.sentence) == (grey(3), "n is 3")
     control.value = 7
-    assert (panel.image.value, panel.sentence) == (PNG + b"\7", "n is 7")
-    assert control in panel.box.children and panel.image in panel.box.children
+    assert (panel.image.value, panel.sentence) == (grey(7), "n is 7")
+    assert {control, panel.image} <= set(ipywidgets_in(panel.box))
+
+
+def test_a_panel_has_as_many_pictures_as_are_drawn():
+    control = ipywidgets.IntSlider(value=2, min=1, max=3)
+    panel = widgets.Panel(lambda n: ([grey(k) for k in range(n)], ""), {"n": control})
+    for n in (2, 3, 1):
+        control.value = n
+        assert [image.value for image in panel.shown.children] == [grey(k) for k in range(n)]
+
+
+def test_an_error_is_amber_and_what_is_not_yet_typed_is_not():
+    def render(n):
+        if n:
+            raise (Unfinished if n == 1 else ValueError)("type more" if n == 1 else "wrong")
+        return grey(n), "fine"
+
+    panel = widgets.Panel(render, {"n": ipywidgets.IntSlider()})
+    for n, state in ((1, {"labkit-unfinished"}), (2, {"labkit-refused"}), (0, set())):
+        panel.controls["n"].value = n
+        marks = {"labkit-unfinished", "labkit-refused"} & set(panel.box._dom_classes)
+        assert marks == state and panel.image.value == grey(0)
+        assert 'aria-live="polite"' in panel.message.value and panel.sentence in panel.message.value
+
+
+def test_what_outlives_the_kernel_has_the_sentence_a_hint_and_the_picture(panel, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data))
+    panel._ipython_display_()
+    live, note = shown
+    assert live[VIEW]["model_id"] == panel.box.model_id
+    name = f"labkit-still-{panel.box.model_id}"
+    assert panel.sentence in note["text/html"] and "run this cell" in note["text/html"]
+    assert f'class="{name}"' in note["text/html"] and live["image/png"] in note["text/html"]
+    parts = [w.value for w in ipywidgets_in(panel.box) if isinstance(w, ipywidgets.HTML)]
+    assert sum(f".{name} {{ display: none }}" in part for part in parts) == 1
+    assert not any("run this cell" in part for part in parts)
 
 
 def test_a_sentence_below_a_picture_wraps_and_is_no_markup():
-    panel = widgets.Panel(lambda n: (PNG, f"{n} < 9 & 'x'"), {"n": ipywidgets.IntSlider(max=9)})
+    panel = widgets.Panel(lambda n: (grey(n), f"{n} < 9 & 'x'"), {"n": ipywidgets.IntSlider(max=9)})
     assert panel.sentence == "0 < 9 & 'x'" and "0 &lt; 9 &amp; 'x'" in panel.message.value
     assert isinstance(panel.message, ipywidgets.HTML)  # a Label would be cut at the panel's edge
 
@@ -76,7 +122,7 @@ def test_typing_digits_changes_picture_and_prediction(panel):
 def test_the_prediction_is_the_networks_own(network):
     x = torch.nn.functional.one_hot(torch.tensor([[4, 0, 4]]), 10).float()
     probabilities = network(x).softmax(1)[0]
-    _, message = gates(network, "404")
+    message = widgets.palindrome_gates(network, "404").sentence
     assert f"predicts {probabilities.argmax()} with p = {probabilities.max():.3f}" in message
     assert ("not the first digit, which was 4" in message) == (probabilities.argmax() != 4)
 
@@ -93,43 +139,35 @@ def test_what_is_no_row_of_digits_gets_a_message_and_the_picture_stays(panel, ty
 
 @pytest.mark.parametrize("typed", ["7", "1234567890" * 9 + "123456789"])
 def test_the_shortest_and_the_longest_row_are_drawn(network, typed):
-    picture, message = gates(network, typed)
-    assert picture.startswith(PNG) and f"After {typed} " in message
+    panel = widgets.palindrome_gates(network, typed)
+    assert bytes(panel.image.value).startswith(PNG) and f"After {typed} " in panel.sentence
+
+
+def test_another_digit_leaves_the_history_of_those_before_it_as_it_was(panel):
+    before = [decoded(panel, k) for k in range(4)]
+    panel.controls["digits"].value = "12329"
+    wide = canvas.DENSITY * HISTORY // COLUMNS  # pixels of a digit
+    for k, picture in enumerate(before):
+        history = slice(canvas.DENSITY * canvas.LINE, canvas.DENSITY * (canvas.LINE + UNITS))
+        assert (decoded(panel, k)[history, : 4 * wide] == picture[history, : 4 * wide]).all()
+        assert (decoded(panel, k)[history, 4 * wide : 5 * wide] != 255).any()
 
 
 def test_the_output_has_the_live_view_a_picture_and_a_sentence_without_a_kernel(panel):
     bundle, metadata = panel._repr_mimebundle_()
     assert bundle[VIEW]["model_id"] == panel.box.model_id
-    still, live = (
-        np.asarray(Image.open(io.BytesIO(b)).convert("RGB")).astype(int)
-        for b in (base64.b64decode(bundle["image/png"]), panel.image.value)
-    )
-    assert still.shape == live.shape and np.abs(still - live).mean() < 1
+    picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("RGB")
+    still, live = np.asarray(picture).astype(int), decoded(panel)
+    assert np.abs(still[: len(live), : live.shape[1]] - live).mean() < 1
+    assert metadata["image/png"]["width"] == picture.width / canvas.DENSITY
     assert bundle["text/plain"].startswith("After 1232 the model predicts")
     assert metadata["image/png"]["alt"] == panel.sentence
 
 
-def test_ipython_takes_the_output(panel):
-    from IPython.core.formatters import DisplayFormatter
-
-    data, metadata = DisplayFormatter().format(panel)
-    assert (
-        data[VIEW] == panel._repr_mimebundle_()[0][VIEW]
-        and metadata["image/png"]["alt"] == panel.sentence
-    )
-
-
-def test_no_figure_stays_open(network):
-    from matplotlib import pyplot as plt
-
-    before = plt.get_fignums()
-    gates(network, "12")
-    assert plt.get_fignums() == before
-
-
-def decoded(panel):
-    """The picture of a panel as an array (H, W, 3) of int."""
-    return np.asarray(Image.open(io.BytesIO(bytes(panel.image.value))).convert("RGB")).astype(int)
+def decoded(panel, k=0):
+    """Picture k of a panel as an array (H, W, 3) of int."""
+    picture = bytes(panel.shown.children[k].value)
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
 
 
 class Blot(nn.Module):
@@ -161,7 +199,7 @@ def test_the_scrubber_starts_at_the_end_and_shows_the_frame_of_its_label(frames)
     assert (
         panel.image.value == frames[3]
         and panel.sentence == "epoch 30 (4 of 4)"
-        and panel.image.layout.width == "50px"
+        and panel.image.layout.width == f"{25 + PADDING}px"
     )
     panel.controls["frame"].index = 1
     assert panel.image.value == frames[1] and panel.sentence == "epoch 0 (2 of 4)"
@@ -173,7 +211,7 @@ def test_the_scrubber_starts_at_the_end_and_shows_the_frame_of_its_label(frames)
 
 def test_the_scrubber_can_be_played(frames):
     panel = widgets.scrubber(frames, list("abcd"))
-    play, slider = panel.box.children[0].children
+    slider, play = panel.box.children[0].children
     assert (
         slider is panel.controls["frame"]
         and isinstance(play, ipywidgets.Play)
@@ -199,26 +237,28 @@ def codes():
 def test_a_walk_draws_the_code_on_the_way_as_the_generator_in_eval_mode_does(codes):
     generator = Blot(16)
     panel = widgets.walk(generator, codes)
+    panel.controls["start"].value, panel.controls["end"].value = "8", "3"
     for way, interpolate in {"LERP": latent.lerp, "SLERP": latent.slerp}.items():
         for t in (0, 0.35, 1):
             panel.controls["way"].value, panel.controls["t"].value = way, t
             z = interpolate(codes["8"], codes["3"], t)
             expected = 127.5 * (generator.eval()(z[None])[0, 0, 0, 0].item() + 1)
-            assert np.abs(decoded(panel)[:200, :200] - expected).max() <= 4
+            assert np.abs(decoded(panel)[-400:] - expected).max() <= 4
             assert panel.sentence == f"8 → 3, {way}, t = {t:.2f}, |z| = {z.norm():.2f}."
 
 
 def test_a_walk_shows_its_ends_at_the_ends_of_the_strip(codes):
     panel = widgets.walk(Blot(16), codes)
     panel.controls["t"].value = 0
-    strip = decoded(panel)[-20]
-    assert np.abs(strip[10] - decoded(panel)[0, 0]).max() == 0
+    strip = decoded(panel, 1)[-60]
+    assert np.abs(strip[10] - decoded(panel)[-1, 0]).max() == 0
     panel.controls["t"].value = 1
-    assert np.abs(strip[-10] - decoded(panel)[0, 0]).max() == 0
+    assert np.abs(strip[-10] - decoded(panel)[-1, 0]).max() == 0
 
 
 def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, classifier):
-    panel = widgets.walk(Blot(16), codes, classifier)
+    assert widgets.walk(Blot(16), codes).sentence.startswith("3 → 8, ")
+    panel = widgets.walk(Blot(16), codes, classifier, start=("8", "3"))
     panel.controls["end"].value = "5"
     assert panel.sentence.startswith("8 → 5, ")
     panel.controls["start"].value = "5"
@@ -242,7 +282,7 @@ def test_a_walk_refuses_codes_that_it_cannot_walk_between(wrong):
 
 
 def test_slerp_from_a_zero_code_gets_a_message_and_lerp_goes_on(codes):
-    panel = widgets.walk(Blot(16), {**codes, "0": torch.zeros(16)})
+    panel = widgets.walk(Blot(16), {**codes, "0": torch.zeros(16)}, start="83")
     before = panel.image.value
     panel.controls["end"].value = "0"
     assert "use lerp" in panel.sentence and panel.image.value == before
@@ -264,21 +304,21 @@ def plane(classifier):
 def test_the_plane_decodes_where_the_sliders_are_and_reads_what_it_shows(plane, classifier):
     plane.controls["z1"].value, plane.controls["z2"].value = 1.5, -0.5
     level = round(255 * float(torch.tensor([1.5, -0.5]).sigmoid().prod()))
-    assert np.abs(decoded(plane)[:224, -224:] - level).max() <= 3
+    assert np.abs(decoded(plane, 1)[-448:] - level).max() <= 3
     p = classifier(torch.full((1, 1, 28, 28), level, dtype=torch.uint8)).softmax(1)[0]
     assert (
         plane.sentence
-        == f"z = (+1.5, -0.5) σ: the classifier sees {p.argmax()} with p = {p.max():.2f}."
+        == f"z = (+1.50, −0.50) σ: the classifier sees {p.argmax()} with p = {p.max():.2f}."
     )
 
 
 def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plane):
     def changed():
         """Middle (column, row) of what differs on the scatter from the start."""
-        rows, columns, _ = np.nonzero(np.abs(decoded(plane)[:, :420] - start) > 100)
+        rows, columns, _ = np.nonzero(np.abs(decoded(plane) - start) > 100)
         return columns.mean(), rows.mean()
 
-    start = decoded(plane)[:, :420]
+    start = decoded(plane)
     seen = {}
     for name, z in {
         "right": (2.5, 0),
@@ -293,12 +333,13 @@ def test_the_point_moves_right_with_the_first_slider_and_up_with_the_second(plan
 
 def test_pixels_of_the_scatter_are_where_matplotlib_drew_the_points():
     point = np.array([[1.0, -2.0]])
-    with_point, to_pixels = canvas.scatter(
+    drawn, to_pixels = canvas.scatter(
         np.repeat(point, 50, axis=0), np.zeros(50, int), 3.0, [" "], 420
     )
     column, row = to_pixels(*point[0])
     without, _ = canvas.scatter(np.full((1, 2), 9.0), np.zeros(1, int), 3.0, [" "], 420)
-    rows, columns = np.nonzero(np.abs(with_point.astype(int) - without).sum(2) > 50)
+    with_point, without = (np.asarray(p.convert("RGB")).astype(int) for p in (drawn, without))
+    rows, columns = np.nonzero(np.abs(with_point - without).sum(2) > 50)
     assert abs(rows.mean() + 0.5 - row) < 1 and abs(columns.mean() + 0.5 - column) < 1
 
 
@@ -320,7 +361,7 @@ def test_the_plane_refuses_other_latents_than_two(points, labels):
 
 def test_what_is_no_image_is_refused_with_a_remedy():
     points, labels = torch.zeros(3, 2), torch.zeros(3, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"decode gave \(1, 784\), expected images"):
+    with pytest.raises(ValueError, match=r"decode gave \(225, 784\), expected images"):
         widgets.latent_plane(lambda z: torch.zeros(len(z), 784), points, labels)
     with pytest.raises(ValueError, match="sigmoid"):
         widgets.latent_plane(lambda z: torch.full((len(z), 1, 28, 28), -7.0), points, labels)
@@ -359,12 +400,12 @@ def test_colour_images_keep_their_colours():
         lambda z: torch.tensor([0.4, -0.2, 0.1])[None, :, None, None].expand(len(z), 3, 64, 64),
         {"a": torch.ones(3), "b": torch.ones(3)},
     )
-    assert decoded(panel)[5, 5].tolist() == [round(127.5 * (1 + c)) for c in (0.4, -0.2, 0.1)]
+    assert decoded(panel)[-5, 5].tolist() == [round(127.5 * (1 + c)) for c in (0.4, -0.2, 0.1)]
 
 
 def test_bars_are_as_long_as_the_probabilities():
     p = torch.tensor([0.5, 0.25, 0.25, 0])
-    drawn = canvas.bars(p, ["a", "b", "c", "d"], 300, 80)
+    drawn = canvas.bars(p, ["a", "b", "c", "d"], 150, 40)
     best, others = ((drawn == colour).all(2) for colour in (canvas.ORANGE, canvas.BLUE))
     lengths = [(best | others)[row].sum() for row in (10, 30, 50, 70)]
     assert best[10].any() and not best[30:].any()
@@ -378,42 +419,23 @@ def test_bars_are_as_long_as_the_probabilities():
 def test_enlarging_repeats_pixels():
     image = torch.arange(4, dtype=torch.uint8).view(1, 2, 2)
     np.testing.assert_array_equal(
-        canvas.enlarge(image, 168)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int))
+        canvas.enlarge(image, 84)[..., 0], np.kron([[0, 1], [2, 3]], np.ones((84, 84), int))
     )
 
 
-SHELF = {
-    ("digits", "GAN", "8"): (
-        torch.zeros(4, 1, 28, 28, dtype=torch.uint8),
-        {"percent": 3.0, "recall": 0.5},
-    ),
-    ("digits", "VAE", "8"): (
-        torch.full((4, 1, 28, 28), 255, dtype=torch.uint8),
-        {"percent": 30.0, "recall": 0.25},
-    ),
-    ("digits", "VAE", "16"): (
-        torch.full((4, 1, 28, 28), 90, dtype=torch.uint8),
-        {"percent": 40.0, "recall": 0.75},
-    ),
-}
+def test_the_bar_that_is_asked_for_is_green_and_the_largest_orange():
+    drawn = canvas.bars(torch.tensor([0.7, 0.3]), [], 150, 40, asked=1)
+    assert (drawn == canvas.ORANGE).all(2)[:40].any() and not (drawn == canvas.ORANGE).all(2)[
+        40:
+    ].any()
+    assert (drawn == canvas.GREEN).all(2)[40:].any() and not (drawn == canvas.BLUE).all(2).any()
 
 
-def test_a_gallery_shows_the_chosen_images_and_says_their_scores():
-    panel = widgets.gallery(SHELF, ["data", "model", "latent"], columns=2)
-    assert panel.sentence == "digits, GAN, 8: percent 3, recall 0.5"
-    before = bytes(panel.image.value)
-    panel.controls["model"].value = "VAE"
-    assert (
-        panel.sentence == "digits, VAE, 8: percent 30, recall 0.25" and panel.image.value != before
-    )
-    assert bytes(panel.image.value).startswith(PNG)
-
-
-def test_a_gallery_names_the_choices_for_what_it_does_not_have():
-    panel = widgets.gallery(SHELF, ["data", "model", "latent"])
-    panel.controls["latent"].value = "16"
-    assert panel.sentence == "There is no digits, GAN, 16: there, latent is one of 8."
-    with pytest.raises(ValueError, match="a tuple of 2 names: data, model"):
-        widgets.gallery(SHELF, ["data", "model"])
-    with pytest.raises(ValueError, match="an entry or more"):
-        widgets.gallery({}, ["data"])
+def test_hairs_end_at_the_axes_and_the_ring_is_whole_at_the_limit(plane):
+    start = decoded(plane)
+    plane.controls["z1"].value = plane.controls["z2"].value = 3
+    rows, columns, _ = np.nonzero(np.abs(decoded(plane) - start) > 60)
+    ring = 11 * canvas.DENSITY
+    high, wide, _ = start.shape
+    assert columns.max() + 1 < wide and rows.min() > 0  # not cut at the edge of the picture
+    assert columns.min() > 0.14 * wide and rows.max() < 0.88 * high and ring < 0.06 * wide

@@ -30,6 +30,29 @@ def bank():
     return Glyphs(images, 120 * torch.arange(13), torch.full((13,), 120))
 
 
+def buttons(widget):
+    if isinstance(widget, ipywidgets.Button):
+        return [widget]
+    return [b for child in getattr(widget, "children", ()) for b in buttons(child)]
+
+
+@pytest.mark.parametrize(
+    "typed, state",
+    [
+        ("14+", "unfinished"),
+        ("1", "unfinished"),
+        ("", "unfinished"),
+        ("14+2x", "refused"),
+        ("123", "refused"),
+        ("+", "refused"),
+    ],
+)
+def test_half_a_query_is_no_mistake(typed, state):
+    panel = panels.calculator(oracle)
+    panel.controls["query"].value = typed
+    assert f"labkit-{state}" in panel.box._dom_classes
+
+
 def test_typing_a_query_gives_its_answer():
     panel = panels.calculator(oracle)
     assert (
@@ -78,7 +101,10 @@ def test_the_drawn_answer_is_shown_and_read():
         panels.calculator(oracle),
     )
     assert panel.sentence.endswith("The classifier sees ' 40' in the drawing.")
-    assert len(panel.image.value) > len(plain.image.value)
+    panel, plain = ([bytes(i.value) for i in p.shown.children] for p in (panel, plain))
+    assert panel[0] == plain[0] and all(
+        len(a) > len(b) for a, b in zip(panel[1:], plain[1:], strict=True)
+    )
 
 
 def test_the_model_reads_the_pictures_that_were_chosen(bank):
@@ -94,9 +120,12 @@ def test_the_model_reads_the_pictures_that_were_chosen(bank):
     assert seen[-1].shape == (1, 5, 1, 28, 28) and seen[-1].dtype == torch.uint8
     assert seen[-1][0, 1, 0, 0, 1] == 55 and seen[-1][0, 1, 0, 0, 0] == 4 + 1
     before, picture = seen[-1], panel.image.value
-    row = panel.box.children[0].children
-    button = next(part for part in row if isinstance(part, ipywidgets.Button))
-    button.click()
+    for button in (
+        b for b in buttons(panel.box) if b.tooltip == "character 2: the next handwriting"
+    ):
+        button.click()
+    assert seen[-1][0, 1, 0, 0, 1] == 56
+    next(b for b in buttons(panel.box) if b.description == "Redraw all").click()
     assert not torch.equal(seen[-1], before) and panel.image.value != picture
     assert torch.equal(
         seen[-1][0, :, 0, 0, 0], before[0, :, 0, 0, 0]

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from labkit import latent, widgets
 from labkit.data.masks import visible_part
+from labkit.widgets import canvas
 
 MIXING = torch.tensor([[3.0, 0, 0], [1, 2, 0], [0, 0, 0.5]])
 
@@ -29,8 +30,10 @@ def decode(z):
     return colour[:, :, None, None].expand(-1, 3, 64, 64)
 
 
-def pixels(panel):
-    return np.asarray(Image.open(io.BytesIO(panel.image.value)).convert("RGB")).astype(int)
+def pixels(panel, k=0):
+    """Picture k of a panel, from below its caption."""
+    picture = Image.open(io.BytesIO(panel.shown.children[k].value)).convert("RGB")
+    return np.asarray(picture).astype(int)[80:]
 
 
 def test_principal_axes_agree_with_an_oracle(codes):
@@ -56,20 +59,22 @@ def test_too_few_codes_have_no_principal_axes(shape):
 
 def test_directions_move_the_code_by_sigmas_along_an_axis(codes):
     axes = latent.principal_axes(codes)
-    panel = widgets.directions(decode, axes, {"mean": axes.mean, "first": codes[0]}, count=2)
+    panel = widgets.directions(
+        decode, axes, {"mean": axes.mean, "first": codes[0]}, 2, start="mean"
+    )
 
     def expected(z):
         return (255 * decode(z[None])[0, :, 0, 0]).round()
 
-    assert np.allclose(pixels(panel)[5, 5], expected(axes.mean), atol=1)
+    assert np.allclose(pixels(panel)[20, 20], expected(axes.mean), atol=1)
     panel.controls["direction_2"].value = -1.5
     assert np.allclose(
-        pixels(panel)[5, 5], expected(axes.mean - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
+        pixels(panel)[20, 20], expected(axes.mean - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
     )
-    assert "direction 2: -1.50 σ" in panel.sentence
+    assert "direction 2: −1.50 σ" in panel.sentence
     panel.controls["face"].value = "first"
     assert np.allclose(
-        pixels(panel)[5, 5], expected(codes[0] - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
+        pixels(panel)[20, 20], expected(codes[0] - 1.5 * axes.sd[1] * axes.directions[1]), atol=1
     )
 
 
@@ -88,16 +93,33 @@ def test_completeness_follows_slider_and_side():
         {"black": lambda x, m: torch.zeros(x.shape), "white": lambda x, m: torch.ones(x.shape)},
     )
     assert "black 0.0 dB, white inf dB" in panel.sentence  # a white image
-    shown = pixels(panel)  # visible, black, white, original: 128 pixels each, 12 between them
-    assert (shown[5, [5, 123]] == [[255] * 3, [128] * 3]).all() and (
-        shown[5, [145, 263]] == [[255] * 3, [0] * 3]
-    ).all()
+    shown = [pixels(panel, k)[10] for k in range(4)]  # visible, black, white, original
+    assert (shown[0][[10, -10]] == [[255] * 3, [128] * 3]).all()
+    assert (shown[1][[10, -10]] == [[255] * 3, [0] * 3]).all()
     panel.controls["side"].value = "right"
-    assert (pixels(panel)[5, [5, 123]] == [[128] * 3, [255] * 3]).all()
+    assert (pixels(panel)[10, [10, -10]] == [[128] * 3, [255] * 3]).all()
     panel.controls["cat"].value = 1
     assert "white 0.0 dB" in panel.sentence
     panel.controls["percent"].value = 100
     assert "nothing to restore" in panel.sentence
+
+
+def test_the_best_restored_face_is_marked():
+    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    methods = {"white": lambda x, m: torch.ones(x.shape), "grey": lambda x, m: x / 255 + 0.5}
+    panel = widgets.completeness(images, methods)
+    marked = [(pixels(panel, k)[-1, 0] == canvas.ORANGE).all() for k in range(4)]
+    assert marked == [False, False, True, False]
+
+
+def test_reset_takes_all_directions_back_and_a_panel_starts_at_a_face(codes):
+    axes = latent.principal_axes(codes)
+    panel = widgets.directions(decode, axes, {"the mean": axes.mean, "cat": codes[0]}, 2)
+    assert panel.sentence.startswith("cat; no direction moved")
+    panel.controls["direction_1"].value = 1.25
+    assert "direction 1: +1.25 σ" in panel.sentence
+    panel.box.children[0].children[1].click()
+    assert "no direction moved" in panel.sentence
 
 
 def test_completeness_hands_methods_the_mask_that_it_shows():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -139,3 +140,34 @@ def summary(settings: Sequence[PalindromeRun], runs: Sequence[dict[str, Any]]) -
         row["accuracy"] = run["history"][-1]["held_out_accuracy"]
         rows.append({**row, "learned_at": next(learned, float("nan"))})
     return pd.DataFrame(rows)
+
+
+def gate_panels(trace: tuple, digits: Sequence[int | str], axes: np.ndarray) -> np.ndarray:
+    """Gates and cell of an LSTM over one sequence: units × time above, the mean of units below.
+
+    trace: an LSTMState of arrays (T, H); digits: the T digits read, as tick labels; axes: (2, 4).
+    Units are sorted by |c| at the end.
+    """
+    cell = np.asarray(trace.c)
+    order, limit = np.argsort(-np.abs(cell[-1])), np.abs(cell).max()
+    every = -(-len(digits) // 20)  # more tick labels than this would touch
+    gates = {"input gate i": trace.i, "forget gate f": trace.f, "output gate o": trace.o}
+    panels, pictures = gates | {"cell state c": cell}, []
+    for (above, below), (name, values) in zip(axes.T, panels.items(), strict=True):
+        values, look = np.asarray(values), dict(vmin=0, vmax=1, cmap="viridis")
+        if name not in gates:
+            look = dict(vmin=-limit, vmax=limit, cmap="RdBu_r")
+        look |= dict(aspect="auto", interpolation="nearest")
+        pictures.append(above.imshow(values.T[order], **look))
+        above.set(xlabel=name, xticks=[], yticks=[])
+        below.plot(np.abs(values).mean(axis=1), marker=".")
+        below.set_xticks(range(0, len(digits), every), digits[::every])
+        below.set(xlim=(-0.5, len(values) - 0.5), xlabel="digit read")
+        below.set_ylim(0, 1 if name in gates else None)
+    bars = [(pictures[2], axes[:, :3], 100), (pictures[3], axes[:, 3], 30)]
+    for picture, columns, aspect in bars:  # one scale for the three gates, one for the cell
+        axes[0, 0].figure.colorbar(picture, ax=columns, location="top", shrink=0.9, aspect=aspect)
+    axes[0, 0].set(ylabel="unit", yticks=[0, len(order) - 1], yticklabels=[1, len(order)])
+    axes[1, 0].set_ylabel("mean")
+    axes[1, 3].set_ylabel("mean |c|")
+    return axes

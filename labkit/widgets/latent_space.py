@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import ipywidgets
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,13 +12,13 @@ from labkit import latent
 from labkit.data.masks import SIDES, visible_part
 from labkit.studies.inpainting import fill, psnr_hidden
 from labkit.widgets import canvas
-from labkit.widgets.panel import Panel, applied, dropdown, row, slider, verdict, wide
+from labkit.widgets.panel import Panel, applied, dropdown, row, signed, slider, verdict
 
 STEPS = 9  # images in the strip of a walk
 WAYS = {"SLERP": latent.slerp, "LERP": latent.lerp}
 TOOLTIPS = ["along a great circle", "straight on"]  # a label above the buttons breaks the row
-SIDE = 420  # pixels, of the latent plane
-STRIP = 7  # images along one direction
+SIDE, GROUND = 400, 15  # pixels of the latent plane; decoded images a side, faintly behind it
+STRIP = 5  # images along one direction
 
 
 def walk(
@@ -26,12 +27,14 @@ def walk(
     classifier: Callable[[Tensor], Tensor] | None = None,
     image_range: tuple[float, float] = (-1, 1),
     classes: Sequence[str] = (),
+    start: Sequence[str] = (),
 ) -> Panel:
     """Choose two codes, SLERP or LERP, and t: the image there, above nine images of the whole way.
 
     generator: codes (N, D) → images (N, C, H, W) in `image_range`; codes: name → code (D,), two at
-    least; classifier: uint8 images → logits (N, K); classes: their K names, numbers if not given.
-    Raises ValueError for codes of different lengths and for images outside of `image_range`.
+    least; classifier: uint8 images → logits (N, K); classes: their K names, numbers if not given;
+    start: the names to begin with. Raises ValueError for codes of different lengths and for images
+    outside of `image_range`.
     """
     shapes = {name: tuple(code.shape) for name, code in codes.items()}
     if len(codes) < 2 or len({*shapes.values()}) > 1 or len(next(iter(shapes.values()))) != 1:
@@ -45,21 +48,24 @@ def walk(
     def whole_way(start: str, end: str, way: str) -> Tensor:
         return drawn(WAYS[way](codes[start], codes[end], torch.linspace(0, 1, STEPS)))
 
-    def render(start: str, end: str, way: str, t: float) -> tuple[bytes, str]:
+    def render(start: str, end: str, way: str, t: float) -> tuple[list[bytes], str]:
         z = WAYS[way](codes[start], codes[end], t)
         image = drawn(z[None])
         seen, p = verdict(classifier, image, classes)
-        strip, place = whole_way(start, end, way), t * (STEPS - 1)
-        picture = canvas.over_strip(strip, image[0], place, p, classes)
-        return picture, f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{seen}"
+        below = [start, *[""] * (STEPS - 2), end]
+        place = t * (STEPS - 1), f"t = {t:.2f}", below
+        large = canvas.captioned(canvas.enlarge(image[0]), f"{way}, t = {t:.2f}")
+        whole = canvas.png(canvas.strip(whole_way(start, end, way), *place))
+        pictures = [canvas.png(large), *canvas.seen(p, classes), whole]
+        return pictures, f"{start} → {end}, {way}, t = {t:.2f}, |z| = {z.norm():.2f}{seen}"
 
-    start, end = (dropdown(end, list(codes), 200) for end in ("from", "to"))
-    end.index = 1
+    first, last = start or ("38" if {*"38"} <= {*codes} else [*codes][:2])
+    begin, end = dropdown("from", list(codes), first), dropdown("to", list(codes), last)
     way = ipywidgets.ToggleButtons(options=list(WAYS), tooltips=TOOLTIPS)
     way.style.button_width = "80px"
-    t = slider("t", 0, 1, 0.05, ".2f", 0.5)
-    controls = {"start": start, "end": end, "way": way, "t": t}
-    return Panel(render, controls, rows=[row(start, end, way), t], name="walk")
+    t = slider("t, share of the way", 0, 1, 0.05, ".2f", 0.5)
+    controls = {"start": begin, "end": end, "way": way, "t": t}
+    return Panel(render, controls, [row(begin, end, way), t], "walk")
 
 
 def latent_plane(
@@ -81,18 +87,36 @@ def latent_plane(
         found = f"points {tuple(points.shape)} with labels {tuple(labels.shape)}"
         raise ValueError(f"latent_plane needs a model with two latent dimensions, got {found}")
     points, labels = points.detach().cpu().numpy(), labels.cpu().numpy()
-    plane, to_pixels = canvas.scatter(points, labels, limit, classes, SIDE)
 
-    def render(z1: float, z2: float) -> tuple[bytes, str]:
-        image = canvas.quantise(applied(decode, torch.tensor([[z1, z2]])), image_range, "decode")
-        picture, (seen, p) = canvas.enlarge(image[0]), verdict(classifier, image, classes)
-        bars = canvas.bars(p, classes, picture.shape[1], SIDE - len(picture) - canvas.GAP)
-        column = canvas.arrange([[picture], [bars]])
-        whole = canvas.arrange([[canvas.cross_hairs(plane, *to_pixels(z1, z2)), column]])
-        return canvas.png(whole), f"z = ({z1:+.1f}, {z2:+.1f}) σ{seen}"
+    def drawn(z: Tensor) -> Tensor:
+        return canvas.quantise(applied(decode, z), image_range, "decode")
 
-    z1, z2 = (slider(f"{name} in σ", -limit, limit, 0.1, "+.1f") for name in ("z₁", "z₂"))
-    return Panel(render, {"z1": z1, "z2": z2}, name="latent-plane")
+    line = torch.linspace(-limit, limit, 2 * GROUND + 1)[1::2]  # the middles of squares
+    squares = drawn(torch.cartesian_prod(-line, line).flip(1)).unflatten(0, (GROUND, GROUND))
+    ground = np.concatenate(np.concatenate(squares.permute(0, 1, 3, 4, 2).numpy(), 1), 1)
+    plane, to_pixels = canvas.scatter(points, labels, limit, classes, SIDE, ground)
+    axes = *to_pixels(-limit, limit), *to_pixels(limit, -limit)
+
+    def render(z1: float, z2: float) -> tuple[list[bytes], str]:
+        image = drawn(torch.tensor([[z1, z2]]))
+        said, p = verdict(classifier, image, classes)
+        here = f"z = ({signed(z1)}, {signed(z2)}) σ"
+        large = canvas.captioned(canvas.enlarge(image[0]), f"decoded at {here}")
+        pictures = [canvas.cross_hairs(plane, *to_pixels(z1, z2), axes), large]
+        return [
+            *map(canvas.png, pictures),
+            *canvas.seen(p, classes, width=canvas.SIDE),
+        ], here + said
+
+    def place(images: list[ipywidgets.Image]) -> list[ipywidgets.Widget]:
+        across = ipywidgets.VBox([images[0], z1.add_class("labkit-across")])
+        z2.add_class("labkit-up")
+        return [row(row(z2, across, name="plane"), ipywidgets.VBox(images[1:]))]
+
+    z1, z2 = (slider(name, -limit, limit, 0.1, "+.2f") for name in ("z₁", "z₂"))
+    z2.orientation = "vertical"
+    z2.layout.height = f"{SIDE}px"
+    return Panel(render, {"z1": z1, "z2": z2}, name="latent-plane", place=place)
 
 
 def same_style(
@@ -122,16 +146,18 @@ def same_style(
         with torch.inference_mode():
             return canvas.quantise(draw(code.expand(len(classes), -1), labels), (0, 1), model)
 
-    def render(model: str, kind: str, style: float) -> tuple[bytes, str]:
-        images, chosen = in_all_classes(model, style), classes.index(kind)
-        seen, p = verdict(classifier, images[chosen : chosen + 1], classes)
-        picture = canvas.over_strip(images, images[chosen], chosen, p, classes)
-        return picture, f"{model}, asked for {kind} in style {style:.1f}{seen}"
+    def render(model: str, kind: str, style: float) -> tuple[list[bytes], str]:
+        images, asked = in_all_classes(model, style), classes.index(kind)
+        seen, p = verdict(classifier, images[asked : asked + 1], classes)
+        large = canvas.captioned(canvas.enlarge(images[asked]), f"asked for {kind}")
+        whole = canvas.strip(images, asked, f"style {style:.1f}", classes)
+        pictures = [canvas.png(large), *canvas.seen(p, classes, asked), canvas.png(whole)]
+        return pictures, f"{model}, asked for {kind} in style {style:.1f}{seen}"
 
     model, kind = dropdown("model", list(models)), dropdown("class", classes)
-    style = slider("style", 0, last, 0.1, ".1f")
+    style = slider("style", 0, last, 0.1, ".1f", last // 2)
     controls = {"model": model, "kind": kind, "style": style}
-    return Panel(render, controls, rows=[row(model, kind), style], name="same-style")
+    return Panel(render, controls, [row(model, kind), style], "same-style")
 
 
 def directions(
@@ -141,12 +167,14 @@ def directions(
     count: int = 5,
     limit: float = 3.0,
     image_range: tuple[float, float] = (0, 1),
+    start: str = "",
 ) -> Panel:
     """Move an image along the first principal directions of a latent space, a slider for each.
 
     decode: codes (N, J) → images (N, C, H, W) in `image_range`; axes: `latent.principal_axes`;
-    codes: name → code (J,). Sliders are in σ of their direction and add to the code; the whole way
-    stands beside the image. Raises ValueError for no codes or more directions than there are.
+    codes: name → code (J,); start: the name to begin with, else the first that is no mean. Sliders
+    are in σ of their direction and add to the code; beside each stands its whole way. Raises
+    ValueError for no codes or more directions than there are.
     """
     if not codes or not 1 <= count <= len(axes.sd):
         wanted = f"directions needs a code or more and 1 to {len(axes.sd)} directions"
@@ -157,22 +185,37 @@ def directions(
     def drawn(z: Tensor) -> Tensor:
         return canvas.quantise(applied(decode, z), image_range, "decode")
 
-    def render(face: str, **moves: float) -> tuple[bytes, str]:
+    def render(face: str, **moves: float) -> tuple[list[bytes], str]:
         amounts = torch.tensor(list(moves.values()))
         z = codes[face] + amounts @ one_sigma
         # along its own direction each row goes from −limit to +limit; the other moves stay
         ways = z + (steps - amounts[:, None])[..., None] * one_sigma[:, None]  # (count, STRIP, J)
-        rows = drawn(ways.flatten(0, 1)).unflatten(0, (count, STRIP))
-        strips = canvas.arrange([[canvas.strip(images)] for images in rows])
-        whole = canvas.arrange([[canvas.enlarge(drawn(z[None])[0]), strips]])
-        moved = [f"direction {k + 1}: {a:+.2f} σ" for k, a in enumerate(amounts.tolist()) if a]
+        image, *images = drawn(torch.cat([z[None], ways.flatten(0, 1)])).split(
+            [1, *[STRIP] * count]
+        )
+        places = ((amounts / limit + 1) / 2 * (STRIP - 1)).tolist()
+        pictures = [canvas.captioned(canvas.enlarge(image[0]), face)]
+        pictures += [canvas.strip(*part) for part in zip(images, places, strict=True)]
+        moved = [f"direction {k + 1}: {signed(a)} σ" for k, a in enumerate(amounts.tolist()) if a]
         ends = f"Each row: one direction from −{limit:g} to +{limit:g} σ."
-        return canvas.png(whole), f"{face}; {', '.join(moved) or 'no direction moved'}. {ends}"
+        said = f"{face}; {', '.join(moved) or 'no direction moved'}. {ends}"
+        return [canvas.png(picture) for picture in pictures], said
 
-    controls = {"face": dropdown("face", list(codes))}
-    for k in range(1, count + 1):
-        controls[f"direction_{k}"] = slider(f"{k} in σ", -limit, limit, 0.25, "+.2f")
-    return Panel(render, controls, name="directions")
+    def place(images: list[ipywidgets.Image]) -> list[ipywidgets.Widget]:
+        reset = ipywidgets.Button(description="Reset", tooltip="all directions back to 0")
+        reset.on_click(lambda _: [setattr(way, "value", 0) for way in ways])
+        rows = [row(*pair, name="way") for pair in zip(ways, images[1:], strict=True)]
+        return [row(faces, reset), row(images[0], ipywidgets.VBox(rows))]
+
+    faces = dropdown(
+        "face", list(codes), start or next((n for n in codes if "mean" not in n), None)
+    )
+    ways = [
+        slider(f"direction {k} ({share:.0%}), σ", -limit, limit, 0.25, "+.2f")
+        for k, share in enumerate(axes.share[:count].tolist(), 1)
+    ]
+    controls = {"face": faces} | {f"direction_{k}": way for k, way in enumerate(ways, 1)}
+    return Panel(render, controls, name="directions", place=place)
 
 
 def completeness(
@@ -191,22 +234,29 @@ def completeness(
         raise ValueError(f"completeness needs an image, a method, a name an image; got {found}")
 
     @lru_cache(maxsize=64)
-    def render(cat: int, percent: int, side: str) -> tuple[bytes, str]:
+    def render(cat: int, percent: int, side: str) -> tuple[list[bytes], str]:
         x, mask = images[cat : cat + 1], visible_part(percent / 100, side, images.shape[-1])
         guesses = {name: method(x, mask) for name, method in methods.items()}
         parts = [fill(x, mask, part) for part in (torch.full(x.shape, 0.5), *guesses.values())]
         shown = canvas.quantise(torch.cat([*parts, x.float() / 255]), (0, 1), "a method")
-        picture = canvas.png(canvas.arrange([[canvas.enlarge(part, 128) for part in shown]]))
-        if mask.all():
-            return picture, f"{labels[cat]}, all of it visible: nothing to restore."
-        psnr = {name: psnr_hidden(x, guess, mask).item() for name, guess in guesses.items()}
-        scores = ", ".join(f"{name} {value:.1f} dB" for name, value in psnr.items())
-        seen = f"{labels[cat]}, {percent} % visible from the {side}"
-        return picture, f"{seen}. From the left: what is seen; {scores}; the original."
+        said, scores, best = f"{labels[cat]}, all of it visible: nothing to restore.", {}, ""
+        if not mask.all():
+            psnr = {name: psnr_hidden(x, guess, mask).item() for name, guess in guesses.items()}
+            best, scores = max(psnr, key=psnr.get), {n: f"{v:.1f} dB" for n, v in psnr.items()}
+            listed = ", ".join(f"{name} {score}" for name, score in scores.items())
+            seen = f"{labels[cat]}, {percent} % visible from the {side}"
+            said = f"{seen}. PSNR of the hidden part: {listed}."
+        drawn = [
+            canvas.captioned(
+                canvas.enlarge(image, 128), name, scores.get(name, ""), best=name == best
+            )
+            for name, image in zip(("what is seen", *guesses, "the original"), shown, strict=True)
+        ]
+        return [canvas.png(picture) for picture in drawn], said
 
-    cat = dropdown("image", [(label, k) for k, label in enumerate(labels)], 220)
-    side = dropdown("seen from", SIDES, 220)
-    look = dict(description="visible %", continuous_update=False, layout=wide())
+    cat = dropdown("image", [(label, k) for k, label in enumerate(labels)])
+    side = dropdown("seen from", SIDES)
+    look = dict(description="visible %", continuous_update=False)
     percent = ipywidgets.IntSlider(value=50, step=5, **look)
     controls = {"cat": cat, "percent": percent, "side": side}
-    return Panel(render, controls, rows=[row(cat, side), percent], name="completeness")
+    return Panel(render, controls, [row(cat, side), percent], "completeness")

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 import ipywidgets
-import matplotlib.pyplot as plt
 from torch import Tensor
 
-from labkit import plots
 from labkit.widgets import canvas
 from labkit.widgets.panel import Panel, row
 
@@ -24,7 +22,7 @@ class Quiz(Panel):
         lengths = {name: len(part) for name, part in {"labels": labels, **rivals}.items()}
         if not len(images) or set(lengths.values()) != {len(images)}:
             raise ValueError(f"a quiz of {len(images)} images needs as many guesses; got {lengths}")
-        self.images, self.labels, self.classes, self.rivals = images, labels, classes, rivals
+        self.images_asked, self.labels, self.classes, self.rivals = images, labels, classes, rivals
         self.answers: list[int] = []
         look = dict(width="118px")
         buttons = [ipywidgets.Button(description=name, layout=look) for name in classes]
@@ -32,29 +30,28 @@ class Quiz(Panel):
             button.on_click(lambda _, k=k: self.answer(k))
         again = ipywidgets.Button(description="Start again", icon="refresh", layout=look)
         again.on_click(lambda _: self.answer(None))
-        super().__init__(self._show, {}, rows=[row(*buttons), again], name="quiz")
+        super().__init__(self._show, {}, [row(*buttons), again], "quiz")
 
     def answer(self, label: int | None) -> None:
         """What a button does: takes an answer, if there is a question left; None starts again."""
-        self.answers = [] if label is None else [*self.answers, label][: len(self.images)]
+        n = len(self.images_asked)
+        self.answers = [] if label is None else [*self.answers, label][:n]
         self._draw()
-        self.image.layout.width = f"{canvas.png_width(self.image.value)}px"
 
-    def _show(self) -> tuple[bytes, str]:
-        k, n = len(self.answers), len(self.images)
+    def _show(self) -> tuple[bytes | list[bytes], str]:
+        k, n = len(self.answers), len(self.images_asked)
         if k < n:
-            picture = canvas.png(canvas.enlarge(self.images[k]))
+            picture = canvas.png(canvas.enlarge(self.images_asked[k]))
             return picture, f"Image {k + 1} of {n}. What is it? Choose a button."
         guesses = {"you": self.labels.new_tensor(self.answers), **self.rivals}
-        figure, axes = plt.subplots(-(-n // 5), 5, figsize=(10, 2.9 * -(-n // 5)), squeeze=False)
-        for ax in axes.flat[n:]:
-            ax.set_axis_off()
-        for i, ax in enumerate(axes.flat[:n]):
-            plots.image_grid(self.images[i, None], 1, ax, self.classes[self.labels[i]])
+        pictures = []
+        for i, image in enumerate(self.images_asked):
             said = [
                 f"{name}: {self.classes[guess[i]]} {'✔' if guess[i] == self.labels[i] else '✘'}"
                 for name, guess in guesses.items()
             ]
-            ax.set_xlabel("\n".join(said), fontsize="small")
+            named = canvas.captioned(canvas.enlarge(image, 140), self.classes[self.labels[i]])
+            below = canvas.caption(said, named.shape[1], 12)
+            pictures.append(canvas.png(canvas.np.concatenate([named, below])))
         right = [f"{name} {int((guess == self.labels).sum())}" for name, guess in guesses.items()]
-        return plots.png(figure), f"Right of {n}: {', '.join(right)}."
+        return pictures, f"Right of {n}: {', '.join(right)}."
