@@ -980,7 +980,7 @@ def component_by_component(n: int, weights: Tensor, means: Tensor, covariances: 
     return torch.cat(parts)
 
 
-# ── vaegan_loss(model, discriminator, x, prior_game, precision, gamma) → a number ──
+# ── vaegan_loss(model, discriminator, x, prior_game, feature_weight, game_weight) → a number ──
 
 
 class _TinyVAEGAN(nn.Module):
@@ -1030,13 +1030,13 @@ class _TinyDiscriminator(nn.Module):
 def _look_at_vaegan(f: Function) -> Observation:
     """The loss and its gradients where σ is too small for the noise to matter, and another draw."""
     seen: Observation = {}
-    for precision, gamma in ((0.1, 30.0), (2.0, 3.0)):
+    for feature_weight, game_weight in ((0.1, 30.0), (2.0, 3.0)):
         model, discriminator = _TinyVAEGAN(-30.0), _TinyDiscriminator()
         x = torch.rand(5, 1, 2, 3, generator=torch.Generator().manual_seed(3))
         z = torch.randn(5, 2, generator=torch.Generator().manual_seed(4))
         prior_game = F.softplus(-discriminator(model(z))).mean()
-        loss = f(model, discriminator, x, prior_game, precision, gamma)
-        where = f"(λ = {precision:g}, γ = {gamma:g})"
+        loss = f(model, discriminator, x, prior_game, feature_weight, game_weight)
+        where = f"(λ = {feature_weight:g}, γ = {game_weight:g})"
         seen[f"the loss {where}"] = _number(loss)
         if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
             what = isinstance(loss, Tensor) and not loss.requires_grad
@@ -1076,8 +1076,8 @@ def _vaegan_loss(
     discriminator: Any,
     x: Tensor,
     prior_game: Tensor,
-    precision: float = 0.1,
-    gamma: float = 30.0,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
     *,
     code=reparameterize,
     for_features=_as_it_is,
@@ -1087,7 +1087,7 @@ def _vaegan_loss(
     error=_squared_features,
     game=_fooled,
     kl=kl_divergence,
-    weigh=lambda kl, e, g, precision, gamma: kl + precision * e + gamma * g,
+    weigh=lambda kl, e, g, feature_weight, game_weight: kl + feature_weight * e + game_weight * g,
     both=lambda prior, redrawn: (prior + redrawn) / 2,
 ) -> Tensor:
     mu, log_var = model.encode(x)
@@ -1096,7 +1096,7 @@ def _vaegan_loss(
         target = features(discriminator, scale(x))
     e = error(target, features(discriminator, model(for_features(z)))).mean()
     redrawn = game(discriminator(model(for_game(z))))
-    return weigh(kl(mu, log_var).mean(), e, both(prior_game, redrawn), precision, gamma)
+    return weigh(kl(mu, log_var).mean(), e, both(prior_game, redrawn), feature_weight, game_weight)
 
 
 vaegan_loss = Exercise(
@@ -1194,31 +1194,41 @@ for sentence, switches in (
     ),
     (
         "The KL is missing: codes may lie anywhere, and draws from the prior miss them.",
-        dict(weigh=lambda kl, e, g, precision, gamma: precision * e + gamma * g),
+        dict(
+            weigh=lambda kl, e, g, feature_weight, game_weight: feature_weight * e + game_weight * g
+        ),
     ),
     (
         "The feature error is missing: nothing makes a code be drawn as the image it came from.",
-        dict(weigh=lambda kl, e, g, precision, gamma: kl + gamma * g),
+        dict(weigh=lambda kl, e, g, feature_weight, game_weight: kl + game_weight * g),
     ),
     (
         "The game is missing from the loss.",
-        dict(weigh=lambda kl, e, g, precision, gamma: kl + precision * e),
+        dict(weigh=lambda kl, e, g, feature_weight, game_weight: kl + feature_weight * e),
     ),
     (
         "The weight λ is not used; it is the price of the feature error.",
-        dict(weigh=lambda kl, e, g, precision, gamma: kl + e + gamma * g),
+        dict(weigh=lambda kl, e, g, feature_weight, game_weight: kl + e + game_weight * g),
     ),
     (
         "The weight γ is not used; it multiplies the game.",
-        dict(weigh=lambda kl, e, g, precision, gamma: kl + precision * e + g),
+        dict(weigh=lambda kl, e, g, feature_weight, game_weight: kl + feature_weight * e + g),
     ),
     (
         "The weights λ and γ have changed places: λ belongs to the features, γ to the game.",
-        dict(weigh=lambda kl, e, g, precision, gamma: kl + gamma * e + precision * g),
+        dict(
+            weigh=lambda kl, e, g, feature_weight, game_weight: (
+                kl + game_weight * e + feature_weight * g
+            )
+        ),
     ),
     (
         "The weight λ multiplies the KL, too; it belongs to the feature error alone.",
-        dict(weigh=lambda kl, e, g, precision, gamma: precision * (kl + e) + gamma * g),
+        dict(
+            weigh=lambda kl, e, g, feature_weight, game_weight: (
+                feature_weight * (kl + e) + game_weight * g
+            )
+        ),
     ),
     (
         "Only the reconstructions play the game; the draws from the prior (prior_game) are what"
@@ -1249,10 +1259,10 @@ def one_for_each_image(
     discriminator: Any,
     x: Tensor,
     prior_game: Tensor,
-    precision: float = 0.1,
-    gamma: float = 30.0,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
 ) -> Tensor:
-    value = _vaegan_loss(model, discriminator, x, prior_game, precision, gamma)
+    value = _vaegan_loss(model, discriminator, x, prior_game, feature_weight, game_weight)
     return value.expand(len(x))
 
 
@@ -1262,8 +1272,8 @@ def by_two_passes(
     discriminator: Any,
     x: Tensor,
     prior_game: Tensor,
-    precision: float = 0.1,
-    gamma: float = 30.0,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
 ) -> Tensor:
     mu, log_var = model.encode(x)
     z = mu + (log_var / 2).exp() * torch.randn_like(mu)
@@ -1272,7 +1282,7 @@ def by_two_passes(
     logits = discriminator.layers[-1](discriminator.features(model(z.detach())))
     game = -0.5 * F.logsigmoid(logits).mean() + 0.5 * prior_game
     kl = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(1)
-    return (kl + precision * error).mean() + gamma * game
+    return (kl + feature_weight * error).mean() + game_weight * game
 
 
 @vaegan_loss.also_right
@@ -1281,8 +1291,8 @@ def image_by_image(
     discriminator: Any,
     x: Tensor,
     prior_game: Tensor,
-    precision: float = 0.1,
-    gamma: float = 30.0,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
 ) -> Tensor:
     mu, log_var = model.encode(x)
     z = torch.distributions.Normal(mu, (0.5 * log_var).exp()).rsample()
@@ -1290,5 +1300,5 @@ def image_by_image(
     s2 = (target**2).sum() / target.numel()
     errors = [((a - b) ** 2).sum() / 2 / s2 for a, b in zip(target, found, strict=True)]
     games = F.binary_cross_entropy_with_logits(discriminator(model(z.detach())), torch.ones(len(x)))
-    total = sum(kl_divergence(mu, log_var)) / len(x) + precision * sum(errors) / len(errors)
-    return total + gamma * (games + prior_game) / 2
+    total = sum(kl_divergence(mu, log_var)) / len(x) + feature_weight * sum(errors) / len(errors)
+    return total + game_weight * (games + prior_game) / 2
