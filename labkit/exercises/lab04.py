@@ -208,6 +208,28 @@ def in_numpy(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return x.numpy().mean(0), np.cov(x.numpy().T)
 
 
+@mean_and_covariance.wrong(
+    "Your function changes x itself (x -= …), so the mean that it returns is 0, and so are all"
+    " means of these features from then on. Give the centred features a name of their own."
+)
+def centred_in_place(x: Tensor) -> tuple[Tensor, Tensor]:
+    x -= x.mean(0)
+    return x.mean(0), x.T @ x / (len(x) - 1)
+
+
+@mean_and_covariance.wrong(
+    "The covariance is divided by the number of features less 1. N is the number of images, len(x)."
+)
+def by_the_features(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.mean(0), _centred(x).T @ _centred(x) / (x.shape[1] - 1)
+
+
+@mean_and_covariance.wrong("Both are lists. Return tensors, (D,) and (D, D).")
+def as_lists(x: Tensor) -> tuple[list, list]:
+    mean, covariance = _mean_and_covariance(x)
+    return mean.tolist(), covariance.tolist()
+
+
 @mean_and_covariance.also_right
 def by_cov(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean(0), torch.cov(x.T)
@@ -326,6 +348,11 @@ for sentence, switches in (
         " turned alike.",
         dict(root=lambda a, b: (_root(a) @ _root(b)).trace()),
     ),
+    (
+        "The eigenvalues are those of an elementwise product: `*` multiplies entry by entry, `@`"
+        " multiplies matrices.",
+        dict(root=lambda a, b: torch.linalg.eigvals(a * b).real.clamp(min=0).sqrt().sum()),
+    ),
     ("The root is missing: tr(Σ_x Σ_y) is taken off.", dict(root=lambda a, b: (a @ b).trace())),
     (
         "This is the root of the trace. The trace of the root adds the roots of the eigenvalues.",
@@ -391,6 +418,22 @@ def covariances_first(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tens
 @frechet_terms.wrong("You return their sum. Return the two terms; the lab looks at each.")
 def summed(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> Tensor:
     return sum(_frechet_terms(mean_x, cov_x, mean_y, cov_y))
+
+
+@frechet_terms.wrong(
+    "You took a root of the second term, too. Both terms are squared distances, and so is d²."
+)
+def root_of_the_term(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> tuple:
+    means, covariances = _frechet_terms(mean_x, cov_x, mean_y, cov_y)
+    return means, covariances.sqrt()
+
+
+@frechet_terms.wrong(
+    "You took the root of both terms: distances, where squared distances are asked for."
+)
+def both_roots(mean_x: Tensor, cov_x: Tensor, mean_y: Tensor, cov_y: Tensor) -> tuple:
+    means, covariances = _frechet_terms(mean_x, cov_x, mean_y, cov_y)
+    return means.sqrt(), covariances.sqrt()
 
 
 @frechet_terms.wrong("Only the means' term comes back; return both.")
@@ -554,6 +597,24 @@ for sentence, switches in (
     unbiased_mmd.mistake(sentence, **switches)
 
 
+@unbiased_mmd.wrong(
+    "The pairs among the y are divided by the number of pairs among the x: the sets may differ in"
+    " size."
+)
+def one_size_for_both(x: Tensor, y: Tensor) -> Tensor:
+    pairs = len(x) * (len(x) - 1)
+    parts = [(k.sum() - k.trace()) / pairs for k in (_cubic(x, x), _cubic(y, y))]
+    return sum(parts) - 2 * _cubic(x, y).mean()
+
+
+@unbiased_mmd.wrong(
+    "The pairs between the sets are treated like those within: without a diagonal, over n (n − 1)."
+    " But x_i and y_i are different images, and there are n m pairs."
+)
+def between_like_within(x: Tensor, y: Tensor) -> Tensor:
+    return _among(_cubic(x, x)) + _among(_cubic(y, y)) - 2 * _among(_cubic(x, y))
+
+
 @unbiased_mmd.also_right
 def pair_by_pair(x: Tensor, y: Tensor) -> float:
     def k(a: Tensor, b: Tensor) -> float:
@@ -660,6 +721,10 @@ for sentence, switches in (
         dict(reach=lambda d, k: d.sort(1).values[:, 1]),
     ),
     (
+        "The argument k is not used: your balls reach to the third neighbour always.",
+        dict(reach=lambda d, k: d.sort(1).values[:, 3]),
+    ),
+    (
         "The rows are sorted from far to near: your balls reach to the k-th farthest image.",
         dict(reach=lambda d, k: d.sort(1, descending=True).values[:, k - 1]),
     ),
@@ -698,6 +763,19 @@ for sentence, switches in (
     (
         "The number of images is returned, not their share.",
         dict(share=lambda d, r: (d < r[:, None]).any(0).float().sum()),
+    ),
+    (
+        "Percentages are returned; shares are between 0 and 1.",
+        dict(share=lambda d, r: 100 * _in_some_ball(d, r)),
+    ),
+    (
+        "One value per image comes back: whether it lies in a ball. The share is their mean.",
+        dict(share=lambda d, r: (d < r[:, None]).any(0).float()),
+    ),
+    (
+        "You divide by the number of the other set: precision is a share of the generated images,"
+        " recall one of the real.",
+        dict(share=lambda d, r: (d < r[:, None]).any(0).float().sum() / len(r)),
     ),
     (
         "The comparison is turned: you count images outside of balls.",
@@ -777,7 +855,7 @@ def _share_near(z: Tensor, means: Tensor) -> Tensor:
 
 def _look_at_codes(f: Function) -> Observation:
     """Statistics, rounded so that all right ways to draw look alike."""
-    one = torch.tensor([1.0]), torch.tensor([[4.0, -2.0]]), torch.tensor([[[9.0, 4], [4, 4]]])
+    one = torch.tensor([1.0]), torch.tensor([[4.0, -2.0]]), torch.tensor([[[8.0, 4], [4, 4]]])
     z = f(DRAWS, *one)
     if not isinstance(z, Tensor):
         kind = type(z).__name__
@@ -785,16 +863,16 @@ def _look_at_codes(f: Function) -> Observation:
     seen: Observation = {"the shape for n = 6000": tuple(z.shape)}
     if tuple(z.shape) != (DRAWS, 2):
         return seen
-    name = "of draws from one Gaussian, μ = (4, −2), Σ = ((9, 4), (4, 4))"
+    name = "of draws from one Gaussian, μ = (4, −2), Σ = ((8, 4), (4, 4))"
     seen[f"the mean {name}"] = _rounded(z.mean(0), 0.5)
-    seen[f"the covariance {name}"] = _rounded(z.T.cov(), 1.0)
+    seen[f"the covariance {name}"] = _rounded(z.T.cov(), 2.0)
     away = z - z.mean(0)
     beyond = (away.abs() > 2 * away.std(0)).double().mean().item()  # 4.55 % of a normal
     seen["the draws have the tails of a normal"] = abs(beyond - 0.0455) < 0.012
     seen["the next call draws others"] = not torch.equal(z, f(DRAWS, *one))
     # three points: where do the draws lie?
     weights = torch.tensor([0.6, 0.1, 0.3])
-    means = torch.tensor([[0.0, 8.0, 1.0], [6.0, 0.0, -5.0], [-7.0, 2.0, 4.0]])
+    means = torch.tensor([[0.0, 8.0, 1.0], [5.0, 2.0, -6.0], [-5.0, 0.0, 10.0]])
     z = f(DRAWS, weights, means, 1e-6 * torch.eye(3).repeat(3, 1, 1))
     found = _rounded(_share_near(z, means), 0.1)
     seen["the shares of three narrow components with weights 0.6, 0.1, 0.3"] = found
@@ -899,7 +977,7 @@ for sentence, switches in (
     ),
     (
         "All draws lie around one average of the means. A draw belongs to a single component; an"
-        " average of an 0 and a 1 is neither.",
+        " average of a 0 and a 1 is neither.",
         dict(centre=lambda means, k: means.mean(0).expand(len(k), -1)),
     ),
     (
@@ -943,6 +1021,24 @@ for sentence, switches in (
         draw_codes.mistake(sentence, **switches)
     else:
         _alone(draw_codes, sentence, **switches)
+
+
+@draw_codes.wrong(
+    "You add up draws of all components, weighted: a code between the groups, where no image"
+    " lies. A mixture chooses one component for each draw."
+)
+def weighted_sum(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    parts = zip(weights, means, _lower(covariances), strict=True)
+    return sum(w * (m + torch.randn(n, len(m)) @ low.T) for w, m, low in parts)
+
+
+@draw_codes.wrong(
+    "You average means and covariances and draw from one Gaussian. A mixture chooses one"
+    " component for each draw."
+)
+def one_gaussian(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    covariance = (weights[:, None, None] * covariances).sum(0)
+    return weights @ means + torch.randn(n, means.shape[1]) @ torch.linalg.cholesky(covariance).T
 
 
 @draw_codes.wrong("Draws are (J, n): the decoder takes a row per code, (n, J).")
@@ -1039,8 +1135,9 @@ def _look_at_vaegan(f: Function) -> Observation:
         where = f"(λ = {feature_weight:g}, γ = {game_weight:g})"
         seen[f"the loss {where}"] = _number(loss)
         if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
-            what = isinstance(loss, Tensor) and not loss.requires_grad
-            return seen | {"the loss can be differentiated": False if what else "no single number"}
+            seen["the kind of what is returned"] = type(loss).__name__
+            return seen
+        seen["the kind of what is returned"] = "Tensor"
         parts = {"encoder": model.encoder, "generator": model.generator}
         for name, part in parts.items():
             found = torch.autograd.grad(
@@ -1248,6 +1345,128 @@ for sentence, switches in (
         vaegan_loss.mistake(sentence, **switches)
     else:
         _alone(vaegan_loss, sentence, **switches)
+
+
+def _with_another_game(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float,
+    game_weight: float,
+    game: Callable[[Tensor], Tensor],
+) -> Tensor:
+    mu, log_var = model.encode(x)
+    redrawn = game(reparameterize(mu, log_var))
+    rest = _vaegan_loss(model, discriminator, x, 0 * prior_game, feature_weight, 0.0)
+    return rest + game_weight * (prior_game + redrawn) / 2
+
+
+@vaegan_loss.wrong(
+    "A Python number comes back (.item()): nothing can be differentiated. Return the tensor."
+)
+def without_graph(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> float:
+    return _vaegan_loss(model, discriminator, x, prior_game, feature_weight, game_weight).item()
+
+
+@vaegan_loss.wrong(
+    "What you return is cut off from the graph (no_grad, detach): nothing can be differentiated."
+)
+def detached(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    return _vaegan_loss(model, discriminator, x, prior_game, feature_weight, game_weight).detach()
+
+
+@vaegan_loss.wrong(
+    "The image is detached for the game, and not the code: then no gradient of the"
+    " reconstructions' game reaches the generator either."
+)
+def image_detached(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    def game(z: Tensor) -> Tensor:
+        return _fooled(discriminator(model(z).detach()))
+
+    return _with_another_game(
+        model, discriminator, x, prior_game, feature_weight, game_weight, game
+    )
+
+
+@vaegan_loss.wrong(
+    "The game prior_game is detached: G would not learn to draw from the prior. It has no"
+    " gradient to the encoder anyway."
+)
+def prior_detached(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    return _vaegan_loss(model, discriminator, x, prior_game.detach(), feature_weight, game_weight)
+
+
+@vaegan_loss.wrong(
+    "The arguments feature_weight and game_weight are not used; your function has 0.1 and 30 in it."
+)
+def weights_written_in(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    return _vaegan_loss(model, discriminator, x, prior_game, 0.1, 30.0)
+
+
+@vaegan_loss.wrong("The feature error is summed over the batch beside means over it.")
+def error_summed_over_the_batch(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    many = feature_weight * len(x)
+    return _vaegan_loss(model, discriminator, x, prior_game, many, game_weight)
+
+
+@vaegan_loss.wrong("The game of the reconstructions is summed over the batch beside means over it.")
+def game_summed_over_the_batch(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    def game(z: Tensor) -> Tensor:
+        return len(x) * _fooled(discriminator(model(z.detach())))
+
+    return _with_another_game(
+        model, discriminator, x, prior_game, feature_weight, game_weight, game
+    )
 
 
 @vaegan_loss.wrong(
