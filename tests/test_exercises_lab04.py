@@ -1,4 +1,4 @@
-"""Lab 04's references against SciPy and labkit.metrics, and right ways that chance must not sink."""
+"""Lab 04's references against SciPy and labkit.metrics, and draws that chance must not sink."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_frechet_terms_are_scipys_and_their_sum_is_labkits(clouds):
     assert np.allclose(cov_x, np.cov(x.T))
     found = lab04.frechet_terms.reference(mean_x, cov_x, mean_y, cov_y)
     root = sqrtm((cov_x @ cov_y).numpy()).real
-    assert np.isclose(found[0], np.square(mean_x - mean_y).sum())
+    assert np.isclose(found[0], (mean_x - mean_y).square().sum())
     assert np.isclose(found[1], np.trace(cov_x.numpy() + cov_y.numpy() - 2 * root))
     assert np.isclose(sum(found), frechet_distance(x, y))
 

@@ -115,7 +115,7 @@ mean_and_covariance = Exercise(
     hints=(
         "The mean over the images is x.mean(0). Subtract it from each row first.",
         "Σ has a row and a column per feature: (D, N) times (N, D), over N − 1.",
-        "torch has it, too: the function cov wants the features as rows, so give it x.T.",
+        "There is torch.cov, too: it wants the features as rows, so give it x.T.",
     ),
     tell=("the mean", "the covariance"),
     gradients=False,
@@ -696,8 +696,8 @@ precision_recall = Exercise(
     right="These two tell failures apart from here on. Notice the symmetry: recall is the"
     " precision of the real images among the generated ones.",
     hints=(
-        "torch.cdist(a, b) has all the distances, (N, M). Within one set, sort each row: the"
-        " first entry is the image itself, at 0.",
+        "Take torch.cdist(a, b): it has all the distances, (N, M). Within one set, sort each row:"
+        " the first entry is the image itself, at 0.",
         "A generated image counts if it lies in at least one real image's ball: compare (N, M)"
         " with the radii (N, 1), then .any over the real ones, then the mean.",
         "Write the precision as a function of (real, generated); recall is the same function"
@@ -929,8 +929,8 @@ draw_codes = Exercise(
     hints=(
         "First the component of each draw: torch.multinomial(weights, n, replacement=True), (n,)."
         " Then means[k] is (n, J).",
-        "torch.linalg.cholesky takes all K covariances at once, (K, J, J). L[k] is (n, J, J), one"
-        " matrix per draw.",
+        "The function torch.linalg.cholesky takes all K covariances at once, (K, J, J). L[k]"
+        " is (n, J, J), one matrix per draw.",
         "A matrix for each draw times a vector for each draw: (L[k] @ epsilon[:, :, None])[:, :, 0]"
         " with epsilon = torch.randn(n, J).",
     ),
