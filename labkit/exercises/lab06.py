@@ -123,6 +123,16 @@ def always_one(y: Tensor, classes: int) -> Tensor:
     return torch.ones(len(y), classes)
 
 
+def every_label_in_every_row(y: Tensor, classes: int) -> Tensor:
+    row = torch.zeros(len(y), classes)
+    row[:, y] = 1
+    return row
+
+
+def always_ten(y: Tensor, classes: int) -> Tensor:
+    return one_hot(y, max(10, classes))
+
+
 def thermometer(y: Tensor, classes: int) -> Tensor:
     return (torch.arange(classes) <= y[:, None]).float()
 
@@ -172,6 +182,12 @@ for function, sentence in (
         always_one,
         "All label columns are 1, so another label gives the same picture: the label is ignored.",
     ),
+    (
+        every_label_in_every_row,
+        "Each row has a 1 for every label of the batch: indexing [:, y] takes all rows with all"
+        " labels. Each row needs the 1 of its own label.",
+    ),
+    (always_ten, "Your rows are 10 wide whatever `classes` is. Pass the argument on."),
     (
         thermometer,
         "All columns up to the label are 1. A one-hot row has a single 1, and no class contains"
@@ -269,14 +285,15 @@ def _asked_example(sizes: dict[int, int], classes: int, dim: int, seed: int) -> 
 
 
 ASKED = (
-    lambda: _asked_example({1: 2, 0: 4}, 5, 2, 5),  # nobody asked for 2, 3 and 4
+    lambda: _asked_example({1: 2, 0: 4}, 5, 2, 8),  # nobody asked for 2, 3 and 4
     lambda: _asked_example({4: 7, 0: 5, 2: 13}, 6, 3, 1),
 )
 
 
 def _look_at_scores(f: Function) -> Observation:
     """The two numbers for each example, from a tuple or a list of numbers or tensors."""
-    seen: Observation = {}
+    seen: Observation = {"what is returned (hit rate, variety)": "2 values"}
+    seen["arguments are changed in place"] = False
     for k, make in enumerate(ASKED):
         arguments = make()
         before = [value.clone() for value in arguments]
@@ -287,9 +304,8 @@ def _look_at_scores(f: Function) -> Observation:
             f"the {n} {where}": _number(v)
             for n, v in zip(("hit rate", "variety"), got, strict=True)
         }
-        for name, now, old in zip(("p", "asked", "features"), arguments, before, strict=True):
-            if not torch.equal(now, old):
-                seen[f"{name} was changed in place"] = True
+        if not all(map(torch.equal, arguments, before)):
+            seen["arguments are changed in place"] = True
     return seen
 
 
@@ -576,6 +592,23 @@ ask_scores.mistake(
 )
 
 
+@ask_scores.wrong(
+    "Your variety compares rows of p. Compare the features: p hardly differs between two images"
+    " that the classifier is sure of, however different they look."
+)
+def variety_of_p(p: Tensor, asked: Tensor, features: Tensor) -> tuple:
+    return _ask_scores(p, asked, p)
+
+
+@ask_scores.wrong(
+    "Your sum over the classes is divided by the number of all classes. Divide by the number of"
+    " those that were asked for."
+)
+def over_all_classes(p: Tensor, asked: Tensor, features: Tensor) -> tuple:
+    hits, variety = _ask_scores(p, asked, features)
+    return hits, variety * len(asked.unique()) / p.shape[1]
+
+
 @ask_scores.wrong("Two numbers are asked for, (hit rate, variety), and one comes back.")
 def hit_rate_alone(p: Tensor, asked: Tensor, features: Tensor) -> Tensor:
     return share_of_hits(p, asked).float()
@@ -851,6 +884,14 @@ def every_class_at_once(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding)
 )
 def every_pair(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:
     return psi(phi) + phi @ v(y).T
+
+
+@projection_logit.wrong(
+    "A matrix product with v(y) compares every image with every label of the batch, (N, N)."
+    " Multiply entry by entry and sum along dim 1: each image meets its own label only."
+)
+def every_pair_and_flat(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:
+    return psi(phi).flatten() + v(y) @ phi.T
 
 
 @projection_logit.wrong(
@@ -1463,8 +1504,9 @@ search_code.mistake(
 
 
 @search_code.wrong(
-    "The codes come back as they were: nothing has moved them. Is optimizer.step() called, and is"
-    " what you return the tensor that was optimized?"
+    "The codes come back as they were: nothing has moved them. Is optimizer.step() called, are the"
+    " gradients cleared before backward and not after, and is what you return the tensor that was"
+    " optimized?"
 )
 def unmoved(
     generator: nn.Module,
@@ -1563,18 +1605,19 @@ def _turned(positions: Tensor) -> Tensor:
 
 def _look_at_planes(f: Function) -> Observation:
     """Positions up to the sign of each direction, and the shares, of each cloud."""
-    seen: Observation = {}
+    seen: Observation = {"what is returned (positions, shares)": "2 values"}
+    seen |= {"the positions": "a tensor", "the shares": "a tensor", "x is changed in place": False}
     for k, make in enumerate(CLOUDS):
         x = make()
         got, where = f(x), f"in example {k + 1}"
         if not torch.equal(x, make()):
-            seen["x was changed in place"] = True
+            seen["x is changed in place"] = True
         if not isinstance(got, tuple | list) or len(got) != 2:
             return {"what is returned (positions, shares)": _kind(got)}
         positions, shares = got
         for name, part in (("positions", positions), ("shares", shares)):
             if not isinstance(part, Tensor):
-                return {f"the {name}": f"not a tensor: {type(part).__name__}"}
+                return seen | {f"the {name}": f"of type {type(part).__name__}, not a tensor"}
         seen[f"the shares of variance {where}"] = shares.detach().double()
         flat = positions.detach().double()
         seen[f"the positions {where}, up to sign"] = _turned(flat) if flat.ndim == 2 else flat
@@ -1713,7 +1756,7 @@ for function, sentence in (
         "Your shares are of the two directions only and always sum to 1. Divide by the sum over"
         " all directions.",
     ),
-    (as_values, "You return sizes and not shares. Divide by the sum over all directions."),
+    (as_values, "You return S² itself, and not shares. Divide by the sum over all directions."),
     (their_sum, "You return one number for the plane. Two are asked for, one per direction."),
     (every_share, "You return the shares of all directions. Keep the first two."),
     (added_up, "Your second share includes the first one. Return each on its own."),
@@ -1806,6 +1849,33 @@ def smallest_first(x: Tensor) -> tuple:
     x = x - x.mean(0)
     values, vectors = torch.linalg.eigh(x.T @ x)
     return x @ vectors[:, :2], values[:2] / values.sum()
+
+
+@principal_plane.wrong(
+    "torch.linalg.eigh sorts from small to large: of the last two directions, the very last has the"
+    " most variance and comes first. Yours are swapped, positions and shares."
+)
+def last_two_in_their_order(x: Tensor) -> tuple:
+    x = x - x.mean(0)
+    values, vectors = torch.linalg.eigh(x.T @ x)
+    return x @ vectors[:, -2:], values[-2:] / values.sum()
+
+
+@principal_plane.wrong(
+    "You return variances, S² / (N − 1), and not shares. Divide by the sum over all directions."
+)
+def variances_for_shares(x: Tensor) -> tuple:
+    s = torch.linalg.svdvals(x - x.mean(0))
+    return _principal_plane(x)[0], s[:2].square() / (len(x) - 1)
+
+
+@principal_plane.wrong(
+    "The points are centred in place (x -= …): the lab's codes would be changed for the cells that"
+    " follow. Write x = x - x.mean(0)."
+)
+def centred_in_place(x: Tensor) -> tuple:
+    x -= x.mean(0)
+    return _principal_plane(x)
 
 
 @principal_plane.wrong("Only the positions come back; return (positions, shares).")
