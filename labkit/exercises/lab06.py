@@ -1763,7 +1763,7 @@ for function, sentence in (
     (in_percent, "Your shares are in percent. Return shares between 0 and 1."),
     (over_the_largest, "You divide by the largest direction. Divide by the sum over all of them."),
 ):
-    principal_plane.mistake(sentence, share=function)
+    _alone(principal_plane, sentence, share=function)
 
 
 def without_s(x: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
@@ -1820,7 +1820,7 @@ for function, sentence in (
     (as_rows, "Your positions have the shape (2, N); (N, 2) is asked for, one row per point."),
     (s_twice, "Your positions are multiplied by S once more: x times a direction contains it."),
 ):
-    principal_plane.mistake(sentence, place=function)
+    _alone(principal_plane, sentence, place=function)
 
 
 def shares_first(positions: Tensor, shares: Tensor) -> tuple:
