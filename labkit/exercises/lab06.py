@@ -42,7 +42,7 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-# ── with_one_hot(x, y, classes=10) → (N, D + classes) ──
+# ── with_one_hot(x, y, classes=10) → (N, M + classes) ──
 
 
 def one_hot(y: Tensor, classes: int) -> Tensor:
@@ -74,10 +74,10 @@ with_one_hot = Exercise(
     right="Both networks of your first conditional GAN get their label from it. Notice that the 1"
     " selects a column of weights of the next layer: each class has a vector of its own there.",
     hints=(
-        "Three steps: flatten x to (N, D), make the rows of the labels, (N, classes), and put the"
+        "Three steps: flatten x to (N, M), make the rows of the labels, (N, classes), and put the"
         " two side by side.",
         "F.one_hot(y, classes) makes the rows. Pass classes: a batch need not contain all of them.",
-        "x.flatten(1) keeps the batch; torch.cat([a, b], 1) joins columns; .float() makes real"
+        "The batch is kept by x.flatten(1); torch.cat([a, b], 1) joins columns; .float() makes real"
         " numbers of whole ones.",
     ),
 )
@@ -211,7 +211,7 @@ def cut_off(x: Tensor) -> Tensor:
 
 
 with_one_hot.mistake(
-    "It works for codes (N, Z) and fails for images (N, 1, H, W): flatten them to (N, D) first.",
+    "It works for codes (N, Z) and fails for images (N, 1, H, W): flatten them to (N, M) first.",
     flat=not_flat,
 )
 with_one_hot.mistake(
@@ -687,8 +687,8 @@ projection_logit = Exercise(
     right="Your discriminator now asks two questions: is it real at all, and does it look like"
     " class y? Notice that the second is a product of image and label, not a sum.",
     hints=(
-        "psi(phi) is (N, 1): make it (N,) with .flatten(), or the sum below becomes a table.",
-        "v(y) looks up one row for each label, (N, F), beside the features phi, (N, F).",
+        "The score psi(phi) is (N, 1): make it (N,) with .flatten(), or the sum below becomes a table.",
+        "The table v(y) has one row for each label, (N, M), like the features phi, (N, M).",
         "The inner product of two rows is the sum of the products of their entries, along dim 1:"
         " one number per image.",
     ),
@@ -911,7 +911,7 @@ def psi_of_the_product(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) 
 
 
 @projection_logit.wrong(
-    "A table (N, F) comes back: ψ(φ) is added to every product. The products have to be summed"
+    "A table (N, M) comes back: ψ(φ) is added to every product. The products have to be summed"
     " along dim 1 before."
 )
 def not_summed(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:
@@ -1842,7 +1842,7 @@ def positions_not_centred(x: Tensor) -> tuple:
 
 
 @principal_plane.wrong(
-    "torch.linalg.eigh sorts from small to large: its first two directions are those of least"
+    "The function torch.linalg.eigh sorts from small to large: its first two directions are those of least"
     " variance. Take the last two, the very last first."
 )
 def smallest_first(x: Tensor) -> tuple:
@@ -1852,7 +1852,7 @@ def smallest_first(x: Tensor) -> tuple:
 
 
 @principal_plane.wrong(
-    "torch.linalg.eigh sorts from small to large: of the last two directions, the very last has the"
+    "The function torch.linalg.eigh sorts from small to large: of the last two directions, the very last has the"
     " most variance and comes first. Yours are swapped, positions and shares."
 )
 def last_two_in_their_order(x: Tensor) -> tuple:
