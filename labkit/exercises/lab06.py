@@ -688,7 +688,7 @@ projection_logit = Exercise(
     " class y? Notice that the second is a product of image and label, not a sum.",
     hints=(
         "The score psi(phi) is (N, 1): make it (N,) with .flatten(), or the sum below becomes a table.",
-        "The table v(y) has one row for each label, (N, M), like the features phi, (N, M).",
+        "A call v(y) looks up a row for each label, (N, M), like the features phi.",
         "The inner product of two rows is the sum of the products of their entries, along dim 1:"
         " one number per image.",
     ),
@@ -1842,8 +1842,8 @@ def positions_not_centred(x: Tensor) -> tuple:
 
 
 @principal_plane.wrong(
-    "The function torch.linalg.eigh sorts from small to large: its first two directions are those of least"
-    " variance. Take the last two, the very last first."
+    "By torch.linalg.eigh they are sorted from small to large: the first two directions are those"
+    " of least variance. Take the last two, the very last first."
 )
 def smallest_first(x: Tensor) -> tuple:
     x = x - x.mean(0)
@@ -1852,8 +1852,8 @@ def smallest_first(x: Tensor) -> tuple:
 
 
 @principal_plane.wrong(
-    "The function torch.linalg.eigh sorts from small to large: of the last two directions, the very last has the"
-    " most variance and comes first. Yours are swapped, positions and shares."
+    "By torch.linalg.eigh they are sorted from small to large: of the last two directions, the very"
+    " last has the most variance and comes first. Yours are swapped, positions and shares."
 )
 def last_two_in_their_order(x: Tensor) -> tuple:
     x = x - x.mean(0)
