@@ -687,7 +687,7 @@ projection_logit = Exercise(
     right="Your discriminator now asks two questions: is it real at all, and does it look like"
     " class y? Notice that the second is a product of image and label, not a sum.",
     hints=(
-        "The score psi(phi) is (N, 1): make it (N,) with .flatten(), or the sum below becomes a table.",
+        "The score psi(phi) is (N, 1): make it (N,) with .flatten(), or the sum becomes a table.",
         "A call v(y) looks up a row for each label, (N, M), like the features phi.",
         "The inner product of two rows is the sum of the products of their entries, along dim 1:"
         " one number per image.",
