@@ -309,161 +309,6 @@ def by_division(a: int, operator: str, b: int, width: int) -> tuple[Tensor, Tens
     return torch.cat([places(a, width), middle, places(b, width)]), places(a + sign * b, width + 1)
 
 
-# ── number_of(tokens) → the number that an answer spells, or None ──
-
-
-def _number_of(tokens: Tensor) -> int | None:
-    text = "".join(SYMBOLS[k] for k in tokens.tolist()).lstrip(" ")
-    digits = text.removeprefix("-")
-    return int(text) if digits.isdigit() else None
-
-
-SPELLED = ("  -9", "   0", "  40", "-127", "1045", " 305", " -60")
-NOT_SPELLED = {
-    "there is a minus within the digits": "4-0 ",
-    "nothing but blanks": "    ",
-    "a minus alone": "   -",
-    "two minus signs": " --7",
-    "a blank within the digits": " 4 0",
-    "a blank after the number": " 40 ",
-    "a blank after the minus": " - 7",
-    "a plus": "  +7",
-}
-
-
-def _look_at_numbers(f: Function) -> Observation:
-    """What is made of texts that spell a number, and of texts that spell none."""
-
-    def ask(text: str) -> Any:
-        try:
-            value = f(_tokens(text))
-        except NotImplementedError:
-            raise
-        except Exception as error:
-            return f"{type(error).__name__} was raised"
-        if isinstance(value, Tensor):
-            return f"a tensor of shape {tuple(value.shape)}"
-        if isinstance(value, list | tuple):
-            return f"a {type(value).__name__}"
-        return value
-
-    seen: Observation = {f"the number of '{text}'": ask(text) for text in SPELLED}
-    if all(isinstance(value, int) for value in seen.values()):
-        for what, text in NOT_SPELLED.items():
-            value = ask(text)
-            seen[f"the number of '{text}', where {what},"] = "None" if value is None else value
-    return seen
-
-
-number_of = Exercise(
-    "number_of",
-    _number_of,
-    observe=_look_at_numbers,
-    points=2,
-    right="You can read the network's answers. Notice that not every four symbols are a number;"
-    " a network is free to write such a thing.",
-    hints=(
-        "Back to text first: ''.join(SYMBOLS[k] for k in tokens.tolist()).",
-        "The blanks before the number go: text.lstrip(). What may follow is one minus, and then"
-        " nothing but digits, at least one.",
-        "The test text.isdigit() is true if there is at least one character and all are digits;"
-        " text.removeprefix('-') drops one minus. Else return None.",
-    ),
-)
-
-
-@number_of.wrong("You return text. Make it a number: int(text).")
-def still_text(tokens: Tensor) -> str:
-    return "".join(SYMBOLS[k] for k in tokens.tolist()).strip()
-
-
-@number_of.wrong("You return text, with its blanks. Make it a number: int(text).")
-def text_with_blanks(tokens: Tensor) -> str:
-    return "".join(SYMBOLS[k] for k in tokens.tolist())
-
-
-@number_of.wrong("The sign is lost: '  -9' is −9.")
-def sign_lost(tokens: Tensor) -> int | None:
-    digits = [k for k in tokens.tolist() if k < 10]
-    return int("".join(map(str, digits))) if digits else None
-
-
-@number_of.wrong("The sign is lost, and nothing at all would be 0: '  -9' is −9.")
-def sign_lost_zero(tokens: Tensor) -> int:
-    return int("".join(str(k) for k in tokens.tolist() if k < 10) or 0)
-
-
-@number_of.wrong("The digits are read from right to left: '  40' would be 4. Hundreds come first.")
-def backwards(tokens: Tensor) -> int | None:
-    text = "".join(SYMBOLS[k] for k in tokens.tolist()).strip()
-    digits = text.removeprefix("-")
-    return int(digits[::-1]) * (1 - 2 * text.startswith("-")) if digits.isdigit() else None
-
-
-@number_of.wrong(
-    "What spells no number raises an error here. A network may write such an answer, so return"
-    " None."
-)
-def by_int_alone(tokens: Tensor) -> int:
-    text = "".join(SYMBOLS[k] for k in tokens.tolist()).lstrip(" ")
-    if not text.removeprefix("-").isdigit():
-        raise ValueError
-    return int(text)
-
-
-@number_of.wrong(
-    "Python's int() ignores blanks after the number and allows a plus. Answers have neither, so"
-    " look at the text before: an optional minus, then nothing but digits."
-)
-def by_int_and_except(tokens: Tensor) -> int | None:
-    try:
-        return int("".join(SYMBOLS[k] for k in tokens.tolist()))
-    except ValueError:
-        return None
-
-
-@number_of.wrong(
-    "Python's int() raises an error for what is no number, and it ignores blanks after one."
-    " Return None for both."
-)
-def by_int_and_nothing_else(tokens: Tensor) -> int:
-    return int("".join(SYMBOLS[k] for k in tokens.tolist()))
-
-
-@number_of.wrong(
-    "A blank within or after the number is dropped: ' 4 0' would be 40. Only the blanks before a"
-    " number may go."
-)
-def every_blank_dropped(tokens: Tensor) -> int | None:
-    text = "".join(SYMBOLS[k] for k in tokens.tolist()).replace(" ", "")
-    return int(text) if text.removeprefix("-").isdigit() else None
-
-
-@number_of.wrong("A blank after the number is allowed here. A number ends in the last place.")
-def strip_both_sides(tokens: Tensor) -> int | None:
-    text = "".join(SYMBOLS[k] for k in tokens.tolist()).strip()
-    return int(text) if text.removeprefix("-").isdigit() else None
-
-
-@number_of.wrong("You return 0 for what spells no number. That is a number: return None.")
-def zero_for_none(tokens: Tensor) -> int:
-    return _number_of(tokens) or 0
-
-
-@number_of.wrong("Negative numbers come out as None: isdigit() is false for the minus.")
-def no_negative(tokens: Tensor) -> int | None:
-    text = "".join(SYMBOLS[k] for k in tokens.tolist()).lstrip(" ")
-    return int(text) if text.isdigit() else None
-
-
-@number_of.also_right
-def by_regular_expression(tokens: Tensor) -> int | None:
-    import re
-
-    text = "".join(SYMBOLS[k] for k in tokens.tolist())
-    return int(text) if re.fullmatch(" *-?[0-9]+", text) else None
-
-
 # ── held_out_pairs(a, b) → bool (N,) ──
 
 
@@ -1122,11 +967,8 @@ for normalise, sentence in (
     (twice, "The softmax is applied twice, so that all weights are nearly equal."),
     (hard, "Only the best place is looked at (argmax), and no gradient reaches q and k."),
 ):
-    say = attention.mistake if normalise in (over_steps, over_batch) else None
-    if say:
-        say(sentence, normalise=normalise)
-    else:
-        _alone(attention, sentence, normalise=normalise)
+    add = attention.mistake if normalise is over_steps else functools.partial(_alone, attention)
+    add(sentence, normalise=normalise)
 
 
 def masked_afterwards(weights: Tensor, mask: Tensor) -> Tensor:
@@ -1137,7 +979,8 @@ def detached(weights: Tensor, mask: Tensor) -> Tensor:
     return weights.detach()
 
 
-attention.mistake(
+_alone(
+    attention,
     "The weights are detached: the values are right, but q and k get no gradient and never learn"
     " where to look.",
     after=detached,
@@ -1160,12 +1003,13 @@ def mean_of_values(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return weights @ v / v.shape[1]
 
 
-attention.mistake(
+_alone(
+    attention,
     "The keys are averaged. Keys say where to look; what is looked up are the values v.",
     look_up=sum_of_keys,
 )
-attention.mistake(
-    "The sum is divided by L, but the weights sum to 1 already.", look_up=mean_of_values
+_alone(
+    attention, "The sum is divided by L, but the weights sum to 1 already.", look_up=mean_of_values
 )
 
 
