@@ -90,6 +90,10 @@ def zero_fill(text: str, width: int) -> str:
     return text.rjust(width, "0")
 
 
+def unpadded(text: str, width: int) -> str:
+    return text
+
+
 for pads, sentence in (
     (
         (str.ljust, str.ljust),
@@ -278,6 +282,13 @@ for kind, sentence in (
     (as_real, "The tokens are real numbers. They say which symbol, so they are whole: int64."),
 ):
     _alone(encode_query, sentence, tokens=kind)
+
+
+_alone(
+    encode_query,
+    "The answer is not padded: blanks before the number fill its width + 1 places.",
+    pads=(str.rjust, unpadded),
+)
 
 
 @encode_query.wrong(
@@ -488,7 +499,7 @@ for decide, sentence in (
         the_other_side,
         "Four fifths are held out: the comparison is the wrong way round. True means held out.",
     ),
-    (one_half, "Half of all pairs are held out. A fifth is enough."),
+    (one_half, "Too many are held out, more than 30 %. A fifth is enough."),
     (
         as_numbers,
         "The answer holds real numbers. A mask holds True and False; a comparison gives it.",
@@ -551,6 +562,23 @@ def remainder_of_the_product(a: Tensor, b: Tensor) -> Tensor:
 def remainder_of_a_key(a: Tensor, b: Tensor) -> Tensor:
     low, high = _sorted_pair(a, b)
     return (100 * low + high) % 5 == 0
+
+
+@held_out_pairs.wrong(
+    "Whole operands are held out, so the network never meets them. That is another question, and"
+    " harder. Hold out pairs."
+)
+def whole_operands(a: Tensor, b: Tensor) -> Tensor:
+    coins = torch.rand(100, generator=_seeded()) < 0.1
+    return coins[a] | coins[b]
+
+
+@held_out_pairs.wrong(
+    "Python's min and max compare two tensors as a whole. Element by element do torch.minimum and"
+    " torch.maximum."
+)
+def min_of_tensors(a: Tensor, b: Tensor) -> Tensor:
+    return _below(torch.rand(100, 100, generator=_seeded()))[min(a, b), max(a, b)]
 
 
 @held_out_pairs.wrong("Nothing is held out. Is the comparison ever true?")
@@ -734,6 +762,22 @@ def in_place(answers: Tensor, start: int) -> Tensor:
 
 
 @teacher_forcing.wrong(
+    "The first symbol of the argument `answers` was overwritten, and nothing moved. Make a new"
+    " tensor: start, and then all symbols but the last."
+)
+def overwritten_in_place(answers: Tensor, start: int) -> Tensor:
+    answers[:, 0] = start
+    return answers
+
+
+@teacher_forcing.wrong(
+    "Every symbol is start: the decoder reads nothing of the answer. Only the first is."
+)
+def start_everywhere(answers: Tensor, start: int) -> Tensor:
+    return torch.full_like(answers, start)
+
+
+@teacher_forcing.wrong(
     "The answers are read backwards. Only the last symbol goes, and the others stay in order."
 )
 def turned(answers: Tensor, start: int) -> Tensor:
@@ -845,6 +889,10 @@ def by_steps(q: Tensor, k: Tensor) -> float:
     return math.sqrt(q.shape[1])
 
 
+def by_batch(q: Tensor, k: Tensor) -> float:
+    return math.sqrt(len(q))
+
+
 def times_root(q: Tensor, k: Tensor) -> float:
     return 1 / math.sqrt(q.shape[-1])
 
@@ -858,6 +906,7 @@ for scale, sentence in (
     (by_d, "The scores are divided by D. It is the square root of D."),
     (by_places, "The scores are divided by √L. The sum runs over the D numbers of q and k: √D."),
     (by_steps, "The scores are divided by √T. The sum runs over the D numbers of q and k: √D."),
+    (by_batch, "The scores are divided by √N. The sum runs over the D numbers of q and k: √D."),
     (times_root, "The scores are multiplied by √D instead of divided."),
 ):
     attention.mistake(sentence, scale=scale)
@@ -887,7 +936,7 @@ for before, sentence in (
     (
         not_blocked,
         "The mask is not used: padding is attended. Give the scores of blanks −∞ before the"
-        " softmax.",
+        " softmax. (masked_fill returns a new tensor.)",
     ),
     (
         blocked_the_rest,
@@ -993,6 +1042,24 @@ _alone(
 )
 def masked_too_late(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple:
     return _attention(q, k, v, mask, before=not_blocked, after=masked_afterwards)
+
+
+@attention.wrong(
+    "The weights of blanks are made 0 after the softmax, and the rest is divided by its sum. Where"
+    " a blank has by far the largest score, that is 0 / 0. Mask the scores before the softmax."
+)
+def renormalised(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple:
+    weights = _attention(q, k, v, mask, before=not_blocked)[1] * mask[:, None]
+    weights = weights / weights.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
+@attention.wrong(
+    "The weights are divided by √D, after the softmax. It is the scores that are divided, before."
+)
+def scaled_too_late(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple:
+    weights = _attention(q, k, v, mask, scale=no_scale)[1] / math.sqrt(q.shape[-1])
+    return weights @ v, weights
 
 
 def sum_of_keys(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -1128,7 +1195,7 @@ def _greedy(
 greedy = Exercise(
     "greedy",
     _greedy,
-    probes=[_greedy_probe(2, 5, 4, 3), _greedy_probe(3, 13, 8, 5), _greedy_probe(7, 11, 6, 4)],
+    probes=[_greedy_probe(2, 5, 6, 3), _greedy_probe(3, 13, 8, 5), _greedy_probe(7, 11, 6, 4)],
     points=3,
     gradients=False,
     right="This is how the network is asked: no true symbol is in reach, and a wrong one is read"
@@ -1277,6 +1344,43 @@ for give, sentence in (
 
 _alone(greedy, "One symbol too many is written. The loop has `steps` rounds.", more=1)
 _alone(greedy, "One symbol too few is written. The loop has `steps` rounds.", more=-1)
+
+
+@greedy.wrong(
+    "The decoder reads all symbols so far again in each step, although the state has read them"
+    " already. With the new state goes the last symbol alone, (N, 1)."
+)
+def read_again(decode: Callable, state: Any, first: Tensor, steps: int) -> Tensor:
+    before = first
+    for _ in range(steps):
+        logits, state = decode(before, state)
+        before = torch.cat([before, logits[:, -1:].argmax(-1)], 1)
+    return before[:, 1:]
+
+
+@greedy.wrong(
+    "The decoder reads all symbols so far in each step, so it returns logits for all of them, and"
+    " the answer grows too long. Give it the last symbol alone, (N, 1)."
+)
+def growing(decode: Callable, state: Any, first: Tensor, steps: int) -> Tensor:
+    before = first
+    for _ in range(steps):
+        logits, state = decode(before, state)
+        before = torch.cat([before, logits.argmax(-1)], 1)
+    return before[:, 1:]
+
+
+@greedy.wrong(
+    "After the softmax the argmax runs over dim 1, which is time. The symbols are the last dim;"
+    " and the softmax does not change which is the largest."
+)
+def softmax_over_time(decode: Callable, state: Any, first: Tensor, steps: int) -> Tensor:
+    before, parts = first, []
+    for _ in range(steps):
+        logits, state = decode(before, state)
+        before = logits.softmax(-1).argmax(1)
+        parts.append(before)
+    return torch.cat(parts, 1)
 
 
 @greedy.wrong("You return logits, (N, steps, K). The answer is the likeliest symbol at each step.")
