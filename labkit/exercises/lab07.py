@@ -82,6 +82,28 @@ for function, sentence in (
         " end there.",
     ),
     (
+        lambda n, k, s, p: n * s + k,
+        "There are n − 1 strides between n squares, not n; and the padding is not cut off.",
+    ),
+    (
+        lambda n, k, s, p: n * k,
+        "The squares are laid side by side, n · kernel. They overlap: each begins only `stride`"
+        " pixels after the one before. And the padding is cut off at the end.",
+    ),
+    (
+        lambda n, k, s, p: n * k - 2 * p,
+        "The squares are laid side by side, n · kernel. They overlap: each begins only `stride`"
+        " pixels after the one before.",
+    ),
+    (
+        lambda n, k, s, p: torch.tensor(conv_transpose(n, k, s, p)),
+        "The value is right, but it is a tensor. A number of pixels is an int of Python.",
+    ),
+    (
+        lambda n, k, s, p: (conv_transpose(n, k, s, p),) * 2,
+        "The value is right, but it comes back twice. Return the side only.",
+    ),
+    (
         lambda n, k, s, p: n * s,
         "The size is n times the stride only if kernel − stride = 2 · padding. The check's layers"
         " are others.",
@@ -490,6 +512,44 @@ def transposed(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     return w.T.contiguous(), b
 
 
+@fit_ridge.wrong(
+    "W was fitted to X and Y as they are, and only b uses the means. Without an intercept in the"
+    " fit W has to explain the means, too: centre before you solve."
+)
+def centred_in_b_only(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    w = _fit_ridge(X, Y, strength, mx=_none, my=_none)[0]
+    return w, Y.mean(0) - X.mean(0) @ w
+
+
+@fit_ridge.wrong(
+    "X is divided by its standard deviation as well. That is another penalty, and W then belongs to"
+    " the scaled X: centre only."
+)
+def standardised(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    w = _fit_ridge((X - X.mean(0)) / X.std(0), Y, strength)[0]
+    return w, Y.mean(0) - X.mean(0) @ w
+
+
+@fit_ridge.wrong(
+    "One mean for the whole of X is subtracted (mean() without an axis). Each column has a mean of"
+    " its own: mean(0)."
+)
+def one_mean(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    xc, yc = X - X.mean(), Y - Y.mean()
+    w = torch.linalg.solve(xc.T @ xc + strength * torch.eye(X.shape[1]), xc.T @ yc)
+    return w, Y.mean(0) - X.mean(0) @ w
+
+
+@fit_ridge.wrong(
+    "The mean is taken over the wrong axis: mean(1) is a mean over the numbers of one cat. The mean"
+    " cat is mean(0)."
+)
+def mean_of_rows(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    xc, yc = X - X.mean(1, keepdim=True), Y - Y.mean(1, keepdim=True)
+    w = torch.linalg.solve(xc.T @ xc + strength * torch.eye(X.shape[1]), xc.T @ yc)
+    return w, Y.mean(0) - X.mean(0) @ w
+
+
 @fit_ridge.wrong("The results come back in the wrong order: return W, then b.")
 def b_first(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     return _fit_ridge(X, Y, strength)[::-1]
@@ -662,6 +722,30 @@ def everything_scaled(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor
 
 
 @move.wrong(
+    "The directions play no part: the amounts, times σ, are added to the numbers of z themselves."
+    " They belong to the directions."
+)
+def without_directions(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor) -> Tensor:
+    return z + amounts * sd
+
+
+@move.wrong(
+    "The multiplication by σ comes too late: after the product with the directions there is one"
+    " number per dimension of z, no longer one per direction."
+)
+def sigma_too_late(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor) -> Tensor:
+    return z + (amounts @ directions) * sd
+
+
+@move.wrong(
+    "The directions are multiplied by σ along the wrong axis: sd * directions scales their columns."
+    " Each row has its σ: sd[:, None]."
+)
+def scaled_columns(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor) -> Tensor:
+    return z + amounts @ (sd * directions)
+
+
+@move.wrong(
     "Your function changes the codes z that it was given (+= or add_). The next face would start"
     " where this one ended: make a new tensor."
 )
@@ -816,6 +900,16 @@ def hidden_pixels_count(
     a: Tensor, decode: Function, A: Function, y: Tensor, weight: float
 ) -> Tensor:
     return _objective(a, decode, A, y, weight, compare=without_operator)
+
+
+@objective.wrong(
+    "Both norms are taken over the whole batch at once: one number comes back, and a norm is not"
+    " squared. Sum the squares of each image."
+)
+def norms_of_the_batch(
+    a: Tensor, decode: Function, A: Function, y: Tensor, weight: float
+) -> Tensor:
+    return weight * (A(decode(a)) - y).norm() + 0.5 * a.norm()
 
 
 @objective.wrong(
@@ -982,6 +1076,8 @@ def _look_at_searches(f: Function) -> Observation:
             return {"backward is called on": "more than one number"}
         if "does not require grad" in str(error):
             return {"backward finds": "nothing that requires a gradient"}
+        if "second time" in str(error):
+            return {"backward is called": "twice on one value of f"}
         if "leaf" in str(error):
             return {"the optimizer or autograd is given": "no leaf"}
         raise
@@ -989,12 +1085,10 @@ def _look_at_searches(f: Function) -> Observation:
         if "non-leaf" in str(error):
             return {"the optimizer or autograd is given": "no leaf"}
         raise
-    seen: Observation = {}
+    kind = "None (is there a `return`?)" if found is None else f"a {type(found).__name__}"
     if not isinstance(found, Tensor):
-        seen["what is returned"] = (
-            "None (is there a `return`?)" if found is None else type(found).__name__
-        )
-        return seen
+        return {"what is returned": kind}
+    seen: Observation = {"what is returned": "a Tensor"}
     seen["the codes after the search"] = found.detach().clone()
     seen["what is returned holds the graph"] = found.requires_grad
     if not torch.equal(start, START):
@@ -1162,7 +1256,11 @@ def hundred(steps: int) -> int:
 for function, sentence in (
     (one_more, "There is one step more than `steps`."),
     (one_less, "There is one step less than `steps`: does your range begin at 1?"),
-    (one, "There is only one step: is the `return` inside of the loop, or the loop missing?"),
+    (
+        one,
+        "Only the first step reaches the codes you return: is the `return` inside of the loop, or is"
+        " the tensor made anew there (detach, clone), so that the optimizer holds an old one?",
+    ),
     (hundred, "The argument steps is not used: the search takes 100 steps, whatever it says."),
 ):
     search.mistake(sentence, count=function)
@@ -1237,6 +1335,18 @@ def optimizer_in_the_loop(f: Function, start: Tensor, steps: int, lr: float) -> 
 )
 def without_sum(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
     return _search(f, start, steps, lr, value=_same)
+
+
+@search.wrong(
+    "f(a) is computed once, before the loop. The codes move with every step, so f has to be asked"
+    " anew in each."
+)
+def asked_once(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
+    a = _fresh(start)
+    optimizer, loss = _adam([a], lr), f(a).sum()
+    for _ in range(steps):
+        _all(optimizer, loss)
+    return a.detach()
 
 
 @search.wrong(
