@@ -653,8 +653,8 @@ move = Exercise(
     " that a step of 1 is as usual along one direction as along any other.",
     hints=(
         "One direction first: z + amount · σ · (the direction). With K directions it is a sum.",
-        "Here amounts * sd has one number per image and direction, (N, K). A matrix product with the"
-        " directions, (K, J), does the sum.",
+        "Here amounts * sd has one number per image and direction, (N, K). A matrix product with"
+        " the directions, (K, J), does the sum.",
         "Add the moves, (N, J), to z.",
     ),
 )
@@ -730,19 +730,11 @@ def without_directions(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tenso
 
 
 @move.wrong(
-    "The multiplication by σ comes too late: after the product with the directions there is one"
-    " number per dimension of z, no longer one per direction."
+    "The σ multiply the columns of the directions (sd * directions, or after the product). Each row is"
+    " a direction and has its own σ: multiply the amounts first."
 )
 def sigma_too_late(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor) -> Tensor:
     return z + (amounts @ directions) * sd
-
-
-@move.wrong(
-    "The directions are multiplied by σ along the wrong axis: sd * directions scales their columns."
-    " Each row has its σ: sd[:, None]."
-)
-def scaled_columns(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor) -> Tensor:
-    return z + amounts @ (sd * directions)
 
 
 @move.wrong(
@@ -1258,8 +1250,8 @@ for function, sentence in (
     (one_less, "There is one step less than `steps`: does your range begin at 1?"),
     (
         one,
-        "Only the first step reaches the codes you return: is the `return` inside of the loop, or is"
-        " the tensor made anew there (detach, clone), so that the optimizer holds an old one?",
+        "Only the first step reaches the codes you return: is the `return` inside of the loop, or"
+        " is the tensor made anew there (detach, clone), so that the optimizer holds an old one?",
     ),
     (hundred, "The argument steps is not used: the search takes 100 steps, whatever it says."),
 ):
@@ -1338,7 +1330,7 @@ def without_sum(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
 
 
 @search.wrong(
-    "f(a) is computed once, before the loop. The codes move with every step, so f has to be asked"
+    "The value f(a) is computed once, before the loop. The codes move with every step, so f has to be asked"
     " anew in each."
 )
 def asked_once(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
