@@ -730,8 +730,8 @@ def without_directions(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tenso
 
 
 @move.wrong(
-    "The σ multiply the columns of the directions (sd * directions, or after the product). Each row is"
-    " a direction and has its own σ: multiply the amounts first."
+    "The σ multiply the columns of the directions (sd * directions, or after the product). Each row"
+    " is a direction and has its own σ: multiply the amounts first."
 )
 def sigma_too_late(z: Tensor, amounts: Tensor, directions: Tensor, sd: Tensor) -> Tensor:
     return z + (amounts @ directions) * sd
@@ -1330,8 +1330,8 @@ def without_sum(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
 
 
 @search.wrong(
-    "The value f(a) is computed once, before the loop. The codes move with every step, so f has to be asked"
-    " anew in each."
+    "The value f(a) is computed once, before the loop. The codes move with every step, so f has to"
+    " be asked anew in each."
 )
 def asked_once(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
     a = _fresh(start)
