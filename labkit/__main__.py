@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--band", action="store_true", help=band)
     made = commands.add_parser("weights", help="train supplied weights anew")
     made.add_argument("name", nargs="?", help="e.g. classifier_mnist; none: list the names")
-    made.add_argument("--replace", action="store_true", help="overwrite the supplied file")
+    made.add_argument("--replace", action="store_true", help="overwrite a file that is there")
     handed = commands.add_parser("release", help="make the student copies of the labs")
     handed.add_argument("picks", nargs="*", metavar="NN", help="number or start of a lab's name")
     commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")

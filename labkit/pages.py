@@ -4,8 +4,12 @@ Equations become MathML, which browsers draw without MathJax. nbconvert's own Ma
 them, so a dollar sign in a code fence stays one.
 """
 
+import base64
 import copy
 import html
+import io
+import itertools
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +18,9 @@ import jinja2
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 
-KEY_METRICS = 4  # metrics of a record shown in the summary
+BRIEF = "Smoke: seconds of training, not results"
 TEMPLATES = jinja2.PackageLoader("labkit")
 NAMED = re.compile("(<mi>(?:log|ln|exp|sin|cos|tanh|min|max)</mi>)(?=<m[in]>)")  # log D, not logD
 UNKNOWN = re.compile(r"\{(aligned|gathered)\}")  # environments that the converter does not know
@@ -69,39 +74,61 @@ def notebook_page(notebook, title: str, folder: Path) -> str:
     exporter = OfflineExporter(extra_loaders=[TEMPLATES], template_file="notebook.html.j2")
     facts = {"metadata": {"name": title, "path": str(folder)}}
     page, _ = exporter.from_notebook_node(notebook, facts)
-    alternative = re.compile(r'\balt="([^"]*)"')
     from_web = r'<img\b[^>]*\bsrc="https?://[^>]*>'
-    return re.sub(from_web, lambda image: "".join(alternative.findall(image[0])), page)
-
-
-def shown(value) -> str:
-    """A value of a record in a few characters."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return re.sub(from_web, lambda image: "".join(re.findall(r'\balt="([^"]*)"', image[0])), page)
 
 
 def key_metrics(record: dict) -> list[tuple[str, str]]:
-    """The first few metrics of a record as (name, value) to read."""
-    first = list(record.get("metrics", {}).items())[:KEY_METRICS]
-    return [(name.replace("_", " "), shown(value)) for name, value in first]
+    """The first four metrics of a record as (name, value) to read."""
+    first = list(record.get("metrics", {}).items())[:4]
+    said = [(name, f"{v:.4g}" if isinstance(v, float) else str(v)) for name, v in first]
+    return [(name.replace("_", " ") if name.isidentifier() else name, v) for name, v in said]
+
+
+def front(path: Path) -> dict[str, str]:
+    """The title of an executed notebook; if it has one, its first figure, small, and the alt."""
+    found = {"title": path.stem}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if title := re.match("# (.+)", "".join(cells[0]["source"])):
+            found["title"] = title[1]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        for output, kind in itertools.product(outputs, ("image/png", "image/jpeg")):
+            if picture := small("".join(output.get("data", {}).get(kind, ""))):
+                alt = output["metadata"].get(kind, {}).get("alt") or f"A figure of {found['title']}"
+                return found | {"picture": picture, "alt": alt}
+    return found
+
+
+def small(picture: str) -> str:
+    """A picture in base64 as the data URL of a WebP of at most 30 kB; "" if it cannot be read."""
+    with suppress(Exception):  # Pillow has many errors for what is cut off, broken or too large
+        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+        for width in (640, 480, 320, 240):
+            image.thumbnail((width, width))
+            image.save(buffer := io.BytesIO(), format="webp", quality=75)
+            if buffer.tell() <= 30_000:
+                return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return ""
 
 
 def summary_text(outcomes: list) -> str:
     """The outcomes as an aligned table, what went wrong below it."""
     rows = [("notebook", "status", "seconds", "data", "key metrics")]
     for o in outcomes:
-        data, metrics = shown(o.record.get("data", "")), map(" ".join, key_metrics(o.record))
+        data, metrics = str(o.record.get("data", "")), map(" ".join, key_metrics(o.record))
         rows.append((o.stem, o.status, f"{o.seconds:.1f}", data, ", ".join(metrics)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines += [BRIEF] * any(o.profile == "smoke" and o.record for o in outcomes)
     return "\n".join([*lines, *(f"{o.stem}: {o.status}: {o.detail}" for o in outcomes if o.detail)])
 
 
 def summary_page(outcomes: list, out: Path, **facts: str) -> str:
     """The outcomes as an HTML page for the folder `out`; facts: profile, date and machine."""
     environment = jinja2.Environment(loader=TEMPLATES, autoescape=True)
-    environment.filters |= {"shown": shown, "key_metrics": key_metrics}
+    environment.filters["key_metrics"] = key_metrics
     linked = {o.stem for o in outcomes if (out / f"{o.stem}.html").exists()}
+    fronts = {o.stem: front(out / f"{o.stem}.ipynb") for o in outcomes}
     template = environment.get_template("summary.html.j2")
-    return template.render(labs=outcomes, linked=linked, **facts)
+    return template.render(labs=outcomes, linked=linked, fronts=fronts, brief=BRIEF, **facts)

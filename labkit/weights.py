@@ -23,7 +23,7 @@ def load(name: str, model: nn.Module) -> dict[str, Any]:
     """
     path = folders.weights() / f"{name}.pt"
     facts_path = path.with_suffix(".json")
-    remedy = f"get it again from the repository, or make it anew: python -m labkit weights {name}"
+    remedy = f"get it again from the repository, or: python -m labkit weights {name} --replace"
     for part in (path, facts_path):
         if not part.is_file():
             raise FileNotFoundError(f"{part} is missing; {remedy}")

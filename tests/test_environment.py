@@ -172,6 +172,15 @@ def test_no_study_decides_about_a_report_from_few_seeds():
             assert not (decided and few) or claim["claim"] in exact, (path.name, claim)
 
 
+def test_studies_are_read_as_papers_and_have_no_panels():
+    for name, notebook in notebooks().items():
+        if name.startswith("studies/"):
+            outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+            kinds = {kind for o in outputs for kind in o.get("data", {})}
+            assert not any("widget" in kind for kind in kinds), name
+            assert not any("widgets" in cell.source for cell in notebook.cells), name
+
+
 def test_colab_badges_point_at_this_repository():
     repository = (
         PYPROJECT["project"]["urls"]["Repository"]

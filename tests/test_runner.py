@@ -2,6 +2,7 @@
 happens to it.
 """
 
+import base64
 import errno
 import html
 import io
@@ -15,9 +16,11 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from labkit import execute, folders, pages, results, runner
 from labkit.__main__ import main
@@ -26,8 +29,11 @@ from labkit.console import ENOUGH
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = """import json, os, pathlib, sys
 metrics = {"final_accuracy": 0.99954, "python": sys.executable}
+claim = {"claim": "it < learns", "reported": "99 %", "reproduced": "98 %"}
+verdicts = ["holds", "holds along the cell; but", "not tested: 2 of 9 epochs", "not tested: 1 of 9"]
 record = {"notebook": "NAME", "profile": os.environ["LABKIT_PROFILE"], "data": "stand-in",
-    "metrics": metrics, "claims": [{"verdict": "holds"}, {"verdict": "holds"}]}
+    "seeds": [0, 7], "machine": "a machine", "metrics": metrics | {"b_f = 3": 0.5},
+    "claims": [claim | {"verdict": verdict} for verdict in verdicts]}
 pathlib.Path(os.environ["LABKIT_RESULTS"], "NAME.json").write_text(json.dumps(record))
 """
 LESSON = r"""# Gates
@@ -592,12 +598,88 @@ def test_a_full_disk_while_a_result_is_written_does_not_stop_the_others(tmp_path
     assert "cannot write" in (tmp_path / "out" / "summary.html").read_text()
 
 
-def test_the_summary_tells_of_all_labs_of_the_folder_with_claims_date_and_profile(finished):
+def test_the_summary_tells_of_all_labs_of_the_folder_with_date_and_profile(finished):
     _, out, printed = finished
     text = (out / "summary.html").read_text()
     assert "2 of 6 notebooks passed" in text and "09_earlier" not in printed
     assert "09_earlier" in text and "1999-12-31 23:59" in text
-    assert "holds: 2" in text and "final accuracy" in text and "final_accuracy" not in text
-    assert "Smoke: these numbers only show that the notebook runs" in text
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
     assert f"Profile smoke, {time.strftime('%Y')}" in text
+
+
+def section(out: Path, stem: str) -> str:
+    """The part of the summary about one notebook, as its reader sees it."""
+    parts = (out / "summary.html").read_text().split("<section")
+    return html.unescape(next(part for part in parts if f'href="{stem}.html"' in part))
+
+
+def test_a_lab_in_the_summary_has_its_title_data_seeds_machine_and_readable_names(finished):
+    text = section(finished[1], "00_good")
+    assert re.search(r"<h2><a [^>]*>Gates</a>", text), "the title of the notebook, not of its file"
+    for fact in ("stand-in", "seeds 0, 7", "a machine", "smoke", time.strftime("%Y-%m-%d")):
+        assert fact in text, fact
+    assert "final accuracy" in text and "final_accuracy" not in text and "b_f = 3" in text
+
+
+def test_verdicts_are_counted_by_kind_and_listed_with_their_claims(finished):
+    text = section(finished[1], "00_good")
+    assert "not tested (2)" in text and "holds along the cell (1)" in text
+    assert "it < learns" in text and "98 %" in text and "not tested: 2 of 9 epochs" in text
+
+
+def test_numbers_of_smoke_never_pass_for_results(finished):
+    _, out, printed = finished
+    text = section(out, "00_good")
+    assert "seconds of training, not results" in text and 'class="good"' not in text
+    assert "seconds of training, not results" in printed
+    facts = {"profile": "cpu", "date": "today", "machine": "this"}
+    record = {"metrics": {"accuracy": 0.5}}
+    long = runner.Outcome("00_good", "cpu", "passed", record=record)
+    page = pages.summary_page([long], out, **facts)
+    assert 'class="good"' in page and "not results" not in page
+    assert "not results" not in pages.summary_text([long])
+
+
+def png_of(pixels) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_a_lab_in_the_summary_has_its_first_figure_small_and_with_alternative_text(tmp_path):
+    noise = np.random.default_rng(0).integers(256, size=(900, 2000, 3), dtype=np.uint8)
+    bundles = [
+        {"data": {"image/png": "iVBORw0KGgo="}, "metadata": {}},  # cut off
+        {
+            "data": {"image/png": png_of(noise), "text/plain": ""},
+            "metadata": {"image/png": {"alt": 'Loss < 1 "nat"'}},
+        },
+        {"data": {"image/png": png_of(noise[:30])}, "metadata": {}},
+    ]
+    outputs = [new_output("display_data", **bundle) for bundle in bundles]
+    made = new_notebook(cells=[new_code_cell("", outputs=outputs)])
+    nbformat.write(made, tmp_path / "00_x.ipynb")
+    (tmp_path / "00_x.html").write_text("")
+    facts = {"profile": "cpu", "date": "today", "machine": "this"}
+    page = pages.summary_page([runner.Outcome("00_x", "cpu", "passed")], tmp_path, **facts)
+    (picture,) = re.findall(r"<img[^>]*>", page)
+    assert """alt="Loss < 1 "nat\"""" in html.unescape(picture)
+    drawn = base64.b64decode(re.search(r"base64,([^\"]*)", picture)[1])
+    assert len(drawn) <= 30_000 and Image.open(io.BytesIO(drawn)).width >= 240
+    odd = '{"cells": [{"source": "", "outputs": [{"data": {"image/png": 3}}]}]}'
+    for text in ("", "[1]", '{"cells": [1]}', odd):
+        (tmp_path / "00_x.ipynb").write_text(text)
+        page = pages.summary_page([runner.Outcome("00_x", "cpu", "passed")], tmp_path, **facts)
+        assert "<img" not in page and "00_x" in page
+
+
+@pytest.mark.parametrize("lab", ["00_explore_the_data", "03_vae_latent_grid"])
+def test_no_picture_of_a_page_loses_its_alternative_text(lab):
+    path = ROOT / "notebooks" / f"{lab}.ipynb"
+    made = nbformat.read(path, as_version=4)
+    outputs = [output for cell in made.cells for output in cell.get("outputs", [])]
+    told = [m["alt"] for o in outputs for m in o.get("metadata", {}).values() if "alt" in m]
+    written = [re.findall(r"!\[([^]]+)\]\((?!https)", cell.source) for cell in made.cells]
+    pictures = re.findall(r"<img[^>]*>", pages.notebook_page(made, lab, path.parent))
+    shown = [html.unescape(re.search(r'\balt="([^"]*)"', picture)[1]) for picture in pictures]
+    assert sorted(shown) == sorted(told + sum(written, [])) and all(shown) and len(shown) > 2

@@ -43,7 +43,7 @@ def test_a_changed_file_is_refused_by_name(folder):
     path = weights.save("tiny", model(), data="toy")
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(
-        ValueError, match=r"tiny\.pt has the sha256 .*, expected .*python -m labkit weights tiny"
+        ValueError, match=r"tiny\.pt has the sha256 .*, expected .*labkit weights tiny --replace"
     ):
         weights.load("tiny", model())
 

@@ -164,7 +164,8 @@ class Exercise:
         with contextlib.redirect_stdout(printed):
             found = self.observations(function)
         errors = [seen["raised"] for seen in found if "raised" in seen]
-        if any(isinstance(error, NotImplementedError) for error in errors):
+        # torch raises the same error, with a text, for what it cannot compute
+        if any(isinstance(e, NotImplementedError) and not str(e) for e in errors):
             return Verdict(self.name, NOT_ATTEMPTED, "not written yet")
         if self.same(self.expected, found):
             return Verdict(self.name, RIGHT, self.right)
