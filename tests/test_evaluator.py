@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from labkit.data import synthetic
-from labkit.metrics.evaluator import Evaluator, evenly_spaced
 from labkit.models import Classifier
+from labkit.studies.evaluator import Evaluator, evenly_spaced
 
 
 @pytest.fixture(scope="module")

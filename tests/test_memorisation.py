@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from labkit.metrics.memorisation import memorisation
 from labkit.metrics.pixels import nearest
+from labkit.studies.memorisation import memorisation
 
 
 def pictures(n, seed):

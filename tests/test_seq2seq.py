@@ -34,7 +34,7 @@ from labkit.studies.drawn_arithmetic import (
     StraightThrough,
     StyledSeq2Seq,
 )
-from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, train_seq2seq
+from labkit.studies.seq2seq_training import Pairs, Seq2SeqSettings, TextToText, train_seq2seq
 
 N, L, T, K = 6, 5, 3, 13
 TEACHER_FORCED = [AttentionSeq2Seq, Transformer]

@@ -14,9 +14,9 @@ from torch import nn
 
 from labkit import latent, widgets
 from labkit.models import LSTM, Classifier
-from labkit.studies.sequence_panels import COLUMNS, HISTORY, UNITS
 from labkit.widgets import canvas
 from labkit.widgets.panel import PADDING, Unfinished, applied
+from labkit.widgets.sequences import COLUMNS, HISTORY, UNITS
 
 PNG = b"\x89PNG\r\n\x1a\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -265,6 +265,27 @@ def test_a_walk_goes_between_the_chosen_codes_and_back_to_itself(codes, classifi
     assert panel.sentence.startswith(
         f"5 → 5, SLERP, t = 0.50, |z| = {codes['5'].norm():.2f}: the classifier sees "
     )
+
+
+def test_a_walk_goes_the_ways_that_it_is_given(codes):
+    asked = []
+
+    def detour(a, b, t):
+        asked.append(t)
+        return a + t[:, None] ** 2 * (b - a)
+
+    generator = Blot(16).eval()
+    panel = widgets.walk(generator, codes, start="83", ways={"detour": detour, "LERP": latent.lerp})
+    assert panel.controls["way"].options == ("detour", "LERP")
+    panel.controls["t"].value = 0.7
+    z = detour(codes["8"], codes["3"], torch.tensor([0.7]))
+    expected = 127.5 * (generator(z)[0, 0, 0, 0].item() + 1)
+    assert np.abs(decoded(panel)[-400:] - expected).max() <= 4
+    assert panel.sentence == f"8 → 3, detour, t = 0.70, |z| = {z.norm():.2f}."
+    assert {tuple(t.shape) for t in asked} == {(1,), (9,)}
+    panel.controls["way"].value = "LERP"
+    z = latent.lerp(codes["8"], codes["3"], 0.7)
+    assert panel.sentence == f"8 → 3, LERP, t = 0.70, |z| = {z.norm():.2f}."
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""The arithmetic panels answer what is typed, say what a query looks like, and show the pictures
-that the model reads.
+"""The panel of handwritten sums answers what is typed, says what a query looks like, and shows the
+pictures that the model reads.
 """
 
 import ipywidgets
@@ -30,6 +30,16 @@ def bank():
     return Glyphs(images, 120 * torch.arange(13), torch.full((13,), 120))
 
 
+@pytest.fixture
+def panel(bank):
+    return panels.handwritten(reads, bank)
+
+
+def reads(images):
+    """The oracle's answer to pictures of the bank."""
+    return oracle(images[:, :, 0, 0, 0].long() - 1)
+
+
 def buttons(widget):
     if isinstance(widget, ipywidgets.Button):
         return [widget]
@@ -47,64 +57,37 @@ def buttons(widget):
         ("+", "refused"),
     ],
 )
-def test_half_a_query_is_no_mistake(typed, state):
-    panel = panels.calculator(oracle)
+def test_half_a_query_is_no_mistake(typed, state, panel):
     panel.controls["query"].value = typed
     assert f"labkit-{state}" in panel.box._dom_classes
 
 
-def test_typing_a_query_gives_its_answer():
-    panel = panels.calculator(oracle)
-    assert (
-        bytes(panel.image.value).startswith(PNG)
-        and "14+26: the model says ' 40' with p = 1.00" in panel.sentence
-    )
-    before = panel.image.value
+def test_typing_a_query_gives_its_answer(panel):
+    pictures = [bytes(image.value) for image in panel.shown.children]
+    assert all(picture.startswith(PNG) for picture in pictures)
+    assert "14+26: the model says ' 40' with p = 1.00" in panel.sentence
     panel.controls["query"].value = "3 - 17"
-    assert "3-17: the model says '-14'" in panel.sentence and panel.sentence.endswith(
-        "which is right."
-    )
-    assert panel.image.value != before
+    assert "3-17: the model says '-14'" in panel.sentence
+    assert panel.sentence.endswith("which is right.")
 
 
-def test_a_wrong_answer_is_called_wrong():
-    assert panels.calculator(oracle, "1+1").sentence.endswith("but 1+1 is 2.")
+def test_a_wrong_answer_is_called_wrong(bank):
+    panel = panels.handwritten(reads, bank, "1+1")
+    assert panel.sentence.endswith("but 1+1 is 2.")
 
 
 @pytest.mark.parametrize("typed", ["", "14", "abc", "123+4", "1+2+3", "14+"])
-def test_what_is_no_query_gets_a_message_and_the_picture_stays(typed, bank):
-    for panel in (
-        panels.calculator(oracle),
-        panels.handwritten(lambda images: oracle(images[:, :, 0, 0, 0].long() - 1), bank),
-    ):
-        before = panel.image.value
-        panel.controls["query"].value = typed
-        assert panel.image.value == before and "such as" in panel.sentence
-        panel.controls["query"].value = "2+3"
-        assert "2+3: the model says '  5'" in panel.sentence
+def test_what_is_no_query_gets_a_message_and_the_picture_stays(typed, panel):
+    before = panel.image.value
+    panel.controls["query"].value = typed
+    assert panel.image.value == before and "such as" in panel.sentence
+    panel.controls["query"].value = "2+3"
+    assert "2+3: the model says '  5'" in panel.sentence
 
 
-def test_a_bad_start_is_an_error():
+def test_a_bad_start_is_an_error(bank):
     with pytest.raises(ValueError, match="14\\+26"):
-        panels.calculator(oracle, "fourteen")
-
-
-def test_the_drawn_answer_is_shown_and_read():
-    def draw(tokens):
-        return (oracle(tokens).argmax(-1)[:, :, None, None, None] / 13).expand(-1, -1, 1, 28, 28)
-
-    def classifier(images):
-        return F.one_hot((images[:, 0, 0, 0].float() / 255 * 13).round().long(), 13).float()
-
-    panel, plain = (
-        panels.calculator(oracle, draw=draw, classifier=classifier),
-        panels.calculator(oracle),
-    )
-    assert panel.sentence.endswith("The classifier sees ' 40' in the drawing.")
-    panel, plain = ([bytes(i.value) for i in p.shown.children] for p in (panel, plain))
-    assert panel[0] == plain[0] and all(
-        len(a) > len(b) for a, b in zip(panel[1:], plain[1:], strict=True)
-    )
+        panels.handwritten(reads, bank, "fourteen")
 
 
 def test_the_model_reads_the_pictures_that_were_chosen(bank):
@@ -112,7 +95,7 @@ def test_the_model_reads_the_pictures_that_were_chosen(bank):
 
     def answer(images):
         seen.append(images)
-        return oracle(images[:, :, 0, 0, 0].long() - 1)
+        return reads(images)
 
     panel = panels.handwritten(answer, bank, "14+26")
     assert "14+26: the model says ' 40'" in panel.sentence

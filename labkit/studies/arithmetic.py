@@ -20,8 +20,14 @@ from labkit.studies.drawn_arithmetic import (
     StyledTextToImage,
     TextToImage,
 )
+from labkit.studies.seq2seq_training import (
+    Pairs,
+    Seq2SeqSettings,
+    TextToText,
+    generate_all,
+    train_seq2seq,
+)
 from labkit.training.classify import predict
-from labkit.training.seq2seq import Pairs, Seq2SeqSettings, TextToText, generate_all, train_seq2seq
 
 
 def by_query(queries: Queries, share: float = 0.2, seed: int = 0) -> Tensor:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from labkit.data.arithmetic import Glyphs, handwrite
 from labkit.models.seq2seq import Seq2Seq
 from labkit.models.vae import VAETerms, kl_divergence, reconstruction_loss, reparameterize
+from labkit.studies.seq2seq_training import Pairs, TextToText
 from labkit.training.classify import shift
-from labkit.training.seq2seq import Pairs, TextToText
 
 GAIN = 10.0  # γ in StyledSeq2Seq; with 1 the drawing is first learned from the style alone
 

@@ -16,7 +16,7 @@ from labkit.widgets.panel import Panel, applied, dropdown, row, signed, slider, 
 
 STEPS = 9  # images in the strip of a walk
 WAYS = {"SLERP": latent.slerp, "LERP": latent.lerp}
-TOOLTIPS = ["along a great circle", "straight on"]  # a label above the buttons breaks the row
+TOOLTIPS = {"SLERP": "along a great circle", "LERP": "straight on"}  # a label breaks the row
 SIDE, GROUND = 400, 15  # pixels of the latent plane; decoded images a side, faintly behind it
 STRIP = 5  # images along one direction
 
@@ -28,13 +28,15 @@ def walk(
     image_range: tuple[float, float] = (-1, 1),
     classes: Sequence[str] = (),
     start: Sequence[str] = (),
+    ways: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = WAYS,
 ) -> Panel:
-    """Choose two codes, SLERP or LERP, and t: the image there, above nine images of the whole way.
+    """Choose two codes, a way and t: the image there, above nine images of the whole way.
 
     generator: codes (N, D) → images (N, C, H, W) in `image_range`; codes: name → code (D,), two at
     least; classifier: uint8 images → logits (N, K); classes: their K names, numbers if not given;
-    start: the names to begin with. Raises ValueError for codes of different lengths and for images
-    outside of `image_range`.
+    start: the names to begin with; ways: name → function of codes a, b (D,) and t (K,) that returns
+    (K, D). Raises ValueError for codes of different lengths and for images outside of
+    `image_range`.
     """
     shapes = {name: tuple(code.shape) for name, code in codes.items()}
     if len(codes) < 2 or len({*shapes.values()}) > 1 or len(next(iter(shapes.values()))) != 1:
@@ -46,11 +48,11 @@ def walk(
 
     @lru_cache(maxsize=32)
     def whole_way(start: str, end: str, way: str) -> Tensor:
-        return drawn(WAYS[way](codes[start], codes[end], torch.linspace(0, 1, STEPS)))
+        return drawn(ways[way](codes[start], codes[end], torch.linspace(0, 1, STEPS)))
 
     def render(start: str, end: str, way: str, t: float) -> tuple[list[bytes], str]:
-        z = WAYS[way](codes[start], codes[end], t)
-        image = drawn(z[None])
+        z = ways[way](codes[start], codes[end], torch.tensor([t]))
+        image = drawn(z)
         seen, p = verdict(classifier, image, classes)
         below = [start, *[""] * (STEPS - 2), end]
         place = t * (STEPS - 1), f"t = {t:.2f}", below
@@ -61,7 +63,9 @@ def walk(
 
     first, last = start or ("38" if {*"38"} <= {*codes} else [*codes][:2])
     begin, end = dropdown("from", list(codes), first), dropdown("to", list(codes), last)
-    way = ipywidgets.ToggleButtons(options=list(WAYS), tooltips=TOOLTIPS)
+    way = ipywidgets.ToggleButtons(
+        options=list(ways), tooltips=[TOOLTIPS.get(name, name) for name in ways]
+    )
     way.style.button_width = "80px"
     t = slider("t, share of the way", 0, 1, 0.05, ".2f", 0.5)
     controls = {"start": begin, "end": end, "way": way, "t": t}

@@ -1,7 +1,7 @@
-"""Panels of studies 01 and 05: type digits, or a query, and watch what a trained model does."""
+"""Panels for sequence models: type digits, or a query, and watch what a trained model does."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import ipywidgets
@@ -110,34 +110,6 @@ def _history(values: Tensor, name: str, digits: str, limit: float) -> np.ndarray
     return np.asarray(picture)
 
 
-def calculator(
-    answer: Callable[[Tensor], Tensor],
-    start: str = "14+26",
-    draw: Callable[[Tensor], Tensor] | None = None,
-    classifier: Callable[[Tensor], Tensor] | None = None,
-    digits: int = 2,
-) -> Panel:
-    """Type a query: the model's probabilities for each character of the answer.
-
-    answer: tokens (1, 2·digits + 1) → logits (1, digits + 1, 13). draw, another model: the same
-    tokens → images (1, digits + 1, 1, 28, 28) in [0, 1] or uint8, shown above; classifier: uint8
-    images (N, 1, 28, 28) → logits (N, 13), says what was drawn. ValueError if `start` is no query.
-    """
-
-    def render(query: str) -> tuple[list[bytes], str]:
-        asked = _asked(query, digits)
-        images, ending = None, ""
-        if draw is not None:
-            images = canvas.quantise(applied(draw, asked.tokens())[0], (0, 1), "draw")
-            if classifier is not None:
-                seen = decode(applied(classifier, images).argmax(1)[None].cpu())[0]
-                ending = f" The classifier sees '{seen}' in the drawing."
-        pictures, sentence = _answered(asked, applied(answer, asked.tokens()), images)
-        return pictures, sentence + ending
-
-    return Panel(render, {"query": _query(start)}, name="calculator")
-
-
 def handwritten(
     answer: Callable[[Tensor], Tensor],
     bank: Glyphs,
@@ -150,7 +122,8 @@ def handwritten(
     answer: uint8 images (1, 2·digits + 1, 1, 28, 28) → logits (1, digits + 1, 13); bank: the
     pictures to choose from, of test digits; seed: of the hands that a button draws anew.
     """
-    generator, query, length = torch.Generator().manual_seed(seed), _query(start), 2 * digits + 1
+    generator, length = torch.Generator().manual_seed(seed), 2 * digits + 1
+    query = ipywidgets.Text(start, description="Query", placeholder="for example 14+26")
     hands = {f"hand{k}": ipywidgets.IntSlider(max=HANDS - 1) for k in range(1, length + 1)}
     button = ipywidgets.Button(description="Redraw all", tooltip="every character anew")
 
@@ -188,10 +161,6 @@ def handwritten(
     return Panel(render, {"query": query, **hands}, name="handwritten", place=place)
 
 
-def _query(start: str) -> ipywidgets.Text:
-    return ipywidgets.Text(value=start, description="Query", placeholder="for example 14+26")
-
-
 def _asked(query: str, digits: int) -> Queries:
     """The query that was typed. Raises ValueError, an Unfinished one if more may make it right."""
     number = f"[0-9]{{1,{digits}}}"
@@ -204,13 +173,8 @@ def _asked(query: str, digits: int) -> Queries:
     return parse(query, digits)
 
 
-def _answered(
-    asked: Queries, logits: Tensor, images: Sequence[Tensor] | None = None
-) -> tuple[list[bytes], str]:
-    """Question and answer as PNG, bars of each character below its image, and the answer in words.
-
-    logits: (1, L, 13).
-    """
+def _answered(asked: Queries, logits: Tensor) -> tuple[list[bytes], str]:
+    """Question and answer as PNG, bars of each character from logits (1, L, 13), and in words."""
     probabilities = logits[0].float().cpu().softmax(1)
     p, best = probabilities.max(1)
     tokens = asked.tokens(), best[None], asked.answers()
@@ -227,7 +191,5 @@ def _answered(
     parts = [canvas.caption((whole,), width, 24)]
     for k, shares in enumerate(probabilities):
         column = canvas.bars(shares, NAMES, COLUMN, BARS, asked=int(tokens[2][0, k]))
-        if images is not None:
-            column = np.concatenate([canvas.enlarge(images[k], COLUMN), column])
         parts.append(canvas.captioned(column, f"character {k + 1}: {NAMES[best[k]]}"))
     return [canvas.png(part) for part in parts], sentence

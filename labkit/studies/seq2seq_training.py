@@ -1,7 +1,7 @@
 """Training models that read one sequence and write another, and asking them for their answers.
 
 What is read, what is written and what is minimised is a variant: an object with build, batch, loss
-and score. TextToText is here; those that read or write pictures are in labkit.studies.
+and score. TextToText is here; those that read or write pictures are in drawn_arithmetic.
 """
 
 import os
