@@ -1343,8 +1343,8 @@ vaegan_loss = Exercise(
     hints=(
         "Start as for a VAE: encode, reparameterize, model(z). Then both images go through"
         " discriminator.features; x must be scaled to [−1, 1] first.",
-        "For the game decode the same z again, detached: the same images, but their gradient ends at"
-        " the code.",
+        "For the game decode the same z again, detached: the same images, but their gradient ends"
+        " at the code.",
         "The game of the reconstructions is F.softplus(-logits).mean(); take the mean of it and"
         " prior_game, times γ, and add KL and λ times the error, both averaged over the images.",
     ),
