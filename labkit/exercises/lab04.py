@@ -110,8 +110,8 @@ mean_and_covariance = Exercise(
         ),
     ],
     points=2,
-    right="From now on a set of images is these two to every Fréchet distance of the lab. Notice"
-    " what is thrown away: everything but the first two moments.",
+    right="From now on, every Fréchet distance sees only these two. Notice what is thrown away:"
+    " everything but the first two moments.",
     hints=(
         "The mean over the images is x.mean(0). Subtract it from each row first.",
         "Σ has a row and a column per feature: (D, N) times (N, D), over N − 1.",
@@ -123,8 +123,8 @@ mean_and_covariance = Exercise(
 
 for sentence, switches in (
     (
-        "The features are not centred: without the mean taken off, this is E[x xᵀ], and the mean"
-        " is counted a second time in the covariance.",
+        "The features are not centred: with no mean subtracted, this is E[x xᵀ], and the mean is"
+        " counted a second time in the covariance.",
         dict(centre=_as_it_is),
     ),
     (
@@ -188,6 +188,14 @@ def covariance_first(x: Tensor) -> tuple[Tensor, Tensor]:
     return _mean_and_covariance(x)[::-1]
 
 
+@mean_and_covariance.wrong(
+    "Your mean is one number, over everything, and it is also what you centre by. Take the mean"
+    " over the images, dim 0: each feature has a mean of its own, (D,)."
+)
+def one_number_for_all(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _mean_and_covariance(x, average=torch.mean, centre=lambda x: x - x.mean())
+
+
 @mean_and_covariance.wrong("Only the covariance comes back; return the mean, too: (mean, Σ).")
 def covariance_alone(x: Tensor) -> Tensor:
     return _mean_and_covariance(x)[1]
@@ -195,7 +203,7 @@ def covariance_alone(x: Tensor) -> Tensor:
 
 @mean_and_covariance.wrong(
     "This is what x.cov() gives for x as it is: it takes rows for features, so your Σ is (N, N)"
-    " and centred by image. Turn x round first."
+    " and centred by image. Transpose x first."
 )
 def rows_as_features(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.mean(0), x.cov()
@@ -269,6 +277,12 @@ def _one_image(g: torch.Generator) -> tuple:
     return mean, _turned(4, 1, 20), 0 * mean, zero
 
 
+def _of_few_images(g: torch.Generator) -> tuple:
+    """Fewer images than features: most eigenvalues are 0, and rounding makes some negative."""
+    x, y = torch.randn(2, 6, 30, generator=g, dtype=torch.double)
+    return x.mean(0), x.T.cov(), y.mean(0), y.T.cov()
+
+
 def _sum_of_roots(cov_x: Tensor, cov_y: Tensor) -> Tensor:
     return torch.linalg.eigvals(cov_x @ cov_y).real.clamp(min=0).sqrt().sum()
 
@@ -307,6 +321,7 @@ frechet_terms = Exercise(
             ),
             "five features": _of_five,
             "when the second set is one image many times (Σ_y = 0)": _one_image,
+            "six images of thirty features (Σ without an inverse)": _of_few_images,
         },
         ("‖μ_x − μ_y‖²", "the term of the covariances"),
     ),
@@ -318,7 +333,7 @@ frechet_terms = Exercise(
         "The trace of a root is the sum of the roots of the eigenvalues:"
         " torch.linalg.eigvals(cov_x @ cov_y).",
         "These eigenvalues come as complex numbers whose imaginary part is rounding: take .real,"
-        " clamp at 0, .sqrt(), .sum(). Twice this is taken off both traces.",
+        " clamp at 0, .sqrt(), .sum(). Subtract twice this sum from both traces.",
     ),
 )
 
@@ -353,7 +368,7 @@ for sentence, switches in (
         " multiplies matrices.",
         dict(root=lambda a, b: torch.linalg.eigvals(a * b).real.clamp(min=0).sqrt().sum()),
     ),
-    ("The root is missing: tr(Σ_x Σ_y) is taken off.", dict(root=lambda a, b: (a @ b).trace())),
+    ("The root is missing: tr(Σ_x Σ_y) is subtracted.", dict(root=lambda a, b: (a @ b).trace())),
     (
         "This is the root of the trace. The trace of the root adds the roots of the eigenvalues.",
         dict(root=lambda a, b: (a @ b).trace().sqrt()),
@@ -381,7 +396,7 @@ for sentence, switches in (
         "The factor 2 is missing before the root: two equal sets are then not at distance 0.",
         dict(factor=1),
     ),
-    ("The root is added, not taken off.", dict(factor=-2)),
+    ("The root is added, not subtracted.", dict(factor=-2)),
     (
         "The traces are missing: only the root is left.",
         dict(traces=lambda a, b: torch.zeros(()).double()),
@@ -389,8 +404,8 @@ for sentence, switches in (
     ("The trace of Σ_y is missing.", dict(traces=lambda a, b: a.trace())),
     ("The sum over the whole matrices is not the trace.", dict(traces=lambda a, b: (a + b).sum())),
     (
-        "The difference of the means is not squared: ‖Δμ‖ stands for ‖Δμ‖², and its unit is"
-        " another than that of the covariances.",
+        "The difference of the means is not squared: ‖Δμ‖ stands for ‖Δμ‖², and its unit"
+        " differs from that of the covariances.",
         dict(norm=torch.linalg.vector_norm),
     ),
     (
@@ -408,6 +423,15 @@ for sentence, switches in (
     ("Here Σ |Δμ| stands for Σ Δμ².", dict(norm=lambda d: d.abs().sum())),
 ):
     frechet_terms.mistake(sentence, **switches)
+
+
+_alone(
+    frechet_terms,
+    "You take the root of negative eigenvalues, and that is NaN. Those of Σ_x Σ_y are ≥ 0, so a"
+    " negative one is 0 with a rounding error, as soon as there are fewer images than features:"
+    " set it to 0 before the root.",
+    root=lambda a, b: torch.linalg.eigvals(a @ b).real.sqrt().sum(),
+)
 
 
 @frechet_terms.wrong("The two terms are right, in the other order: first the means'.")
@@ -510,7 +534,7 @@ unbiased_mmd = Exercise(
         "Three matrices of k: x with x, y with y, x with y. Each is one line: x @ y.T and so on.",
         "Within a set an image must not meet itself: sum without the diagonal (the trace), over"
         " n (n − 1).",
-        "Between the sets all pairs count: the mean of the third matrix, taken off twice.",
+        "Between the sets all pairs count: twice the mean of the third matrix is subtracted.",
     ),
 )
 
@@ -548,7 +572,7 @@ for sentence, switches in (
         " three parts should cancel.",
         dict(factor=1),
     ),
-    ("The pairs between the sets are added; they are to be taken off.", dict(factor=-2)),
+    ("The pairs between the sets are added; subtract them.", dict(factor=-2)),
     (
         "The pairs between the sets are added up and not averaged: divide by n m.",
         dict(between=torch.sum),
@@ -562,6 +586,19 @@ for sentence, switches in (
         "The product is not divided by the number of features D: the cubes then drown all the"
         " rest.",
         dict(kernel=lambda a, b: (a @ b.T + 1) ** 3),
+    ),
+    (
+        "Here the + 1 of the kernel is divided by D, too: k(a, b) = (aᵀb/D + 1)³.",
+        dict(kernel=lambda a, b: ((a @ b.T + 1) / a.shape[1]) ** 3),
+    ),
+    (
+        "Your kernel is the distance of two points. It should be a similarity, large for points"
+        " that are alike: made of the product aᵀb.",
+        dict(kernel=torch.cdist),
+    ),
+    (
+        "Within the kernel you have the distance of two points in place of their product aᵀb.",
+        dict(kernel=lambda a, b: (torch.cdist(a, b) / a.shape[1] + 1) ** 3),
     ),
     (
         "The + 1 of the kernel is missing (or outside of the cube, where it cancels): only third"
@@ -592,7 +629,7 @@ for sentence, switches in (
         dict(finish=lambda v: v.clamp(min=0)),
     ),
     ("You take the absolute value at the end. It may be negative.", dict(finish=torch.abs)),
-    ("The sign is turned: equal pairs within a set count as +.", dict(finish=torch.neg)),
+    ("The sign is reversed: equal pairs within a set count as +.", dict(finish=torch.neg)),
 ):
     unbiased_mmd.mistake(sentence, **switches)
 
@@ -696,7 +733,7 @@ precision_recall = Exercise(
     right="These two tell failures apart from here on. Notice the symmetry: recall is the"
     " precision of the real images among the generated ones.",
     hints=(
-        "Take torch.cdist(a, b): it has all the distances, (N, M). Within one set, sort each row:"
+        "Take torch.cdist(a, b): it returns all distances, (N, M). Within one set, sort each row:"
         " the first entry is the image itself, at 0.",
         "A generated image counts if it lies in at least one real image's ball: compare (N, M)"
         " with the radii (N, 1), then .any over the real ones, then the mean.",
@@ -778,7 +815,7 @@ for sentence, switches in (
         dict(share=lambda d, r: (d < r[:, None]).any(0).float().sum() / len(r)),
     ),
     (
-        "The comparison is turned: you count images outside of balls.",
+        "The comparison is reversed: you count images outside of balls.",
         dict(share=lambda d, r: (d > r[:, None]).any(0).float().mean()),
     ),
     (
@@ -811,6 +848,35 @@ def balls_of_their_own(real: Tensor, generated: Tensor, k: int = 3) -> tuple[Ten
     near = torch.cdist(real, generated)
     precision, recall = (near < g).any(0), (near < r[:, None]).any(1)
     return precision.float().mean(), recall.float().mean()
+
+
+@precision_recall.wrong(
+    "The radii reach into the other set. The ball of a real image ends at its k-th neighbour among"
+    " the real images, that of a generated one at its k-th among the generated."
+)
+def radii_to_the_other_set(real: Tensor, generated: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
+    d = torch.cdist(real, generated)
+    r, g = d.sort(1).values[:, k - 1], d.T.sort(1).values[:, k - 1]
+    return _in_some_ball(d, r), _in_some_ball(d.T, g)
+
+
+@precision_recall.wrong(
+    "The radii reach into the other set, to neighbour k + 1 there. Take the distances within a set:"
+    " its k-th neighbour among its own kind ends a ball."
+)
+def radii_beyond(real: Tensor, generated: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
+    d = torch.cdist(real, generated)
+    r, g = d.sort(1).values[:, k], d.T.sort(1).values[:, k]
+    return _in_some_ball(d, r), _in_some_ball(d.T, g)
+
+
+@precision_recall.wrong(
+    "The precision is right, but recall uses the balls around the real images again: the share of"
+    " them with a generated image inside. Recall needs the balls around the generated images."
+)
+def real_balls_for_both(real: Tensor, generated: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
+    d, radii = torch.cdist(real, generated), _reach(torch.cdist(real, real), k)
+    return _in_some_ball(d, radii), (d < radii[:, None]).any(1).float().mean()
 
 
 @precision_recall.wrong("Both values are the precision: recall needs balls around generated ones.")
@@ -863,6 +929,8 @@ def _look_at_codes(f: Function) -> Observation:
     seen: Observation = {"the shape for n = 6000": tuple(z.shape)}
     if tuple(z.shape) != (DRAWS, 2):
         return seen
+    two = f(7, torch.tensor([0.5, 0.5]), torch.zeros(2, 2), torch.eye(2).repeat(2, 1, 1))
+    seen["the shape for n = 7 and two components of weight ½"] = tuple(two.shape)
     name = "of draws from one Gaussian, μ = (4, −2), Σ = ((8, 4), (4, 4))"
     seen[f"the mean {name}"] = _rounded(z.mean(0), 0.5)
     seen[f"the covariance {name}"] = _rounded(z.T.cov(), 2.0)
@@ -871,12 +939,23 @@ def _look_at_codes(f: Function) -> Observation:
     seen["the draws have the tails of a normal"] = abs(beyond - 0.0455) < 0.012
     seen["the next call draws others"] = not torch.equal(z, f(DRAWS, *one))
     # three points: where do the draws lie?
-    weights = torch.tensor([0.6, 0.1, 0.3])
-    means = torch.tensor([[0.0, 8.0, 1.0], [5.0, 2.0, -6.0], [-5.0, 0.0, 10.0]])
-    z = f(DRAWS, weights, means, 1e-6 * torch.eye(3).repeat(3, 1, 1))
-    found = _rounded(_share_near(z, means), 0.1)
-    seen["the shares of three narrow components with weights 0.6, 0.1, 0.3"] = found
+    weights = torch.tensor([0.3, 0.6, 0.1])
+    means = torch.tensor([[0.0, 8.0, 1.0], [5.0, 2.0, -6.0], [-10.0, 0.0, 10.0]])
+    three = weights, means, 1e-6 * torch.eye(3).repeat(3, 1, 1)
+    z = f(DRAWS, *three)
+    near, name = _share_near(z, means), "of three narrow components, weights 0.3, 0.6, 0.1,"
+    if near.max() == 1:  # which of them may be left to chance: ask often
+        often = {_share_near(f(5, *three), means).argmax().item() for _ in range(30)}
+        always = f"always the same, number {1 + min(often)}" if len(often) == 1 else "now this one"
+        return seen | {f"the draws of a call come {name} from": f"a single one, {always}"}
+    seen[f"the draws of a call come {name} from"] = "several"
+    seen[f"the shares {name}"] = _rounded(near, 0.1)
     seen["the mean of these three together"] = _rounded(z.mean(0), 1.0)
+    whose = torch.cdist(z, means).argmin(1)
+    mixed = (whose[1:] == whose[:-1]).double().mean().item() < 0.6  # 0.46 where all are free
+    seen["the components come in a random order"] = mixed
+    counts = {tuple(_share_near(f(DRAWS, *three), means).tolist()) for _ in range(3)}
+    seen["how many draws a component gets is left to chance"] = len(counts) > 1
     # two components: does each mean meet its own covariance?
     means = torch.tensor([[0.0, 50.0], [0.0, -50.0]])
     covariances = torch.tensor([[[1.0, 0.0], [0.0, 25.0]], [[25.0, 0.0], [0.0, 1.0]]])
@@ -1041,6 +1120,39 @@ def one_gaussian(n: int, weights: Tensor, means: Tensor, covariances: Tensor) ->
     return weights @ means + torch.randn(n, means.shape[1]) @ torch.linalg.cholesky(covariance).T
 
 
+def _by_counts(counts: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    """So many draws of the first component, then of the second, and so on."""
+    parts = zip(counts.tolist(), means, _lower(covariances), strict=True)
+    return torch.cat([m + torch.randn(c, len(m)) @ low.T for c, m, low in parts])
+
+
+@draw_codes.wrong(
+    "Each component gets w·n draws, rounded: always the same numbers, and they need not add up to"
+    " n. Choose a component by chance, anew for each draw."
+)
+def rounded_counts(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    return _by_counts((weights * n + 1e-3).long(), means, covariances)
+
+
+@draw_codes.wrong(
+    "Each component gets the same number of draws at every call. Choose a component by chance,"
+    " anew for each draw."
+)
+def counts_that_add_up(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    counts = (weights * n + 1e-3).long()
+    counts[-1] += n - counts.sum()
+    return _by_counts(counts, means, covariances)
+
+
+@draw_codes.wrong(
+    "The draws come sorted by component, so the first of them are all alike. Mix them, or choose a"
+    " component anew for each draw."
+)
+def in_order(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    counts = _component(n, weights).bincount(minlength=len(weights))
+    return _by_counts(counts, means, covariances)
+
+
 @draw_codes.wrong("Draws are (J, n): the decoder takes a row per code, (n, J).")
 def in_columns(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
     return _draw_codes(n, weights, means, covariances).T
@@ -1048,7 +1160,7 @@ def in_columns(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> T
 
 @draw_codes.wrong(
     "A dimension of length 1 is left at the end, from the product of a matrix and a column."
-    " Take it off: (n, J)."
+    " Remove it: (n, J)."
 )
 def a_column_each(n: int, weights: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
     return _draw_codes(n, weights, means, covariances)[:, :, None]
@@ -1073,7 +1185,7 @@ def component_by_component(n: int, weights: Tensor, means: Tensor, covariances: 
     parts = []
     for count, mean, covariance in zip(counts.tolist(), means, covariances, strict=True):
         parts.append(mean + torch.randn(count, len(mean)) @ _root(covariance))
-    return torch.cat(parts)
+    return torch.cat(parts)[torch.randperm(n)]
 
 
 # ── vaegan_loss(model, discriminator, x, prior_game, feature_weight, game_weight) → a number ──
@@ -1126,9 +1238,19 @@ class _TinyDiscriminator(nn.Module):
 def _look_at_vaegan(f: Function) -> Observation:
     """The loss and its gradients where σ is too small for the noise to matter, and another draw."""
     seen: Observation = {}
+    x = torch.rand(5, 1, 2, 3, generator=torch.Generator().manual_seed(3))
+
+    def at(seed: int, log_var: float, images: Tensor, *more: float) -> Any:
+        torch.manual_seed(seed)
+        prior = torch.full((), more[0], requires_grad=True)
+        return _number(f(_TinyVAEGAN(log_var), _TinyDiscriminator(), images, prior, *more[1:]))
+
+    first, other = (at(seed, -30.0, x, 0.0, 0.1, 30.0) for seed in (0, 1))  # nearly without noise
+    numbers = isinstance(first, float) and isinstance(other, float)
+    if numbers and abs(first - other) > 1e-2 and at(0, -30.0, x, 1.0, 0.1, 30.0) == first:
+        return {"the game of draws from the prior": "is not prior_game, but computed anew"}
     for feature_weight, game_weight in ((0.1, 30.0), (2.0, 3.0)):
         model, discriminator = _TinyVAEGAN(-30.0), _TinyDiscriminator()
-        x = torch.rand(5, 1, 2, 3, generator=torch.Generator().manual_seed(3))
         z = torch.randn(5, 2, generator=torch.Generator().manual_seed(4))
         prior_game = F.softplus(-discriminator(model(z))).mean()
         loss = f(model, discriminator, x, prior_game, feature_weight, game_weight)
@@ -1148,12 +1270,22 @@ def _look_at_vaegan(f: Function) -> Observation:
             seen[f"the gradient that reaches the {name} {where}"] = torch.cat(
                 [g.flatten() for g in flat]
             )
-    values = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        zero = torch.zeros((), requires_grad=True)
-        values.append(_number(f(_TinyVAEGAN(1.0), _TinyDiscriminator(), x, zero, 1.0, 1.0)))
-    return seen | {"the generator is given a draw": values[0] != values[1]}
+    for name, weights in (("compared with x", (1.0, 0.0)), ("of the game", (0.0, 1.0))):
+        drawn = at(0, 1.0, x, 0.0, *weights) != at(1, 1.0, x, 0.0, *weights)
+        seen[f"the images {name} are decoded from a draw"] = drawn
+    many = x[:1].repeat(4000, 1, 1, 1)
+    found, expected = at(0, -1.0, many, 0.0, 100.0, 0.0), _error_of_many()
+    spread = isinstance(found, float) and abs(found / expected - 1) < 0.025
+    return seen | {"the draws spread as σ says": spread}
+
+
+@functools.cache
+def _error_of_many() -> float:
+    """KL and 100 times the feature error of 4,000 draws for one image, with σ² about 1/e."""
+    model, discriminator = _TinyVAEGAN(-1.0), _TinyDiscriminator()
+    x = torch.rand(5, 1, 2, 3, generator=torch.Generator().manual_seed(3))[:1]
+    many = x.repeat(4000, 1, 1, 1)
+    return _vaegan_loss(model, discriminator, many, torch.zeros(()), 100.0, 0.0).item()
 
 
 def _squared_features(target: Tensor, found: Tensor) -> Tensor:
@@ -1162,6 +1294,10 @@ def _squared_features(target: Tensor, found: Tensor) -> Tensor:
 
 def _of_features(discriminator: Discriminator, x: Tensor) -> Tensor:
     return discriminator.features(x)
+
+
+def _codes(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    return model.encode(x)
 
 
 def _fooled(logits: Tensor) -> Tensor:
@@ -1176,6 +1312,7 @@ def _vaegan_loss(
     feature_weight: float = 0.1,
     game_weight: float = 30.0,
     *,
+    encode=_codes,
     code=reparameterize,
     for_features=_as_it_is,
     for_game=torch.detach,
@@ -1187,7 +1324,7 @@ def _vaegan_loss(
     weigh=lambda kl, e, g, feature_weight, game_weight: kl + feature_weight * e + game_weight * g,
     both=lambda prior, redrawn: (prior + redrawn) / 2,
 ) -> Tensor:
-    mu, log_var = model.encode(x)
+    mu, log_var = encode(model, x)
     z = code(mu, log_var)
     with torch.no_grad():
         target = features(discriminator, scale(x))
@@ -1202,12 +1339,12 @@ vaegan_loss = Exercise(
     observe=_look_at_vaegan,
     points=4,
     right="It trains your VAE-GAN. Notice that one detach decides who learns what: the encoder"
-    " hears of features and of the KL, and never of the game.",
+    " learns from the features and the KL, and never from the game.",
     hints=(
         "Start as for a VAE: encode, reparameterize, model(z). Then both images go through"
         " discriminator.features; x must be scaled to [−1, 1] first.",
-        "For the game draw the images again, from z.detach(): the same images, but their gradient"
-        " ends at the code.",
+        "For the game decode the same z again, detached: the same images, but their gradient ends"
+        " at the code.",
         "The game of the reconstructions is F.softplus(-logits).mean(); take the mean of it and"
         " prior_game, times γ, and add KL and λ times the error, both averaged over the images.",
     ),
@@ -1221,15 +1358,20 @@ for sentence, switches in (
     ),
     (
         "The code is detached for the features, too: the encoder learns from the KL alone and"
-        " never hears how well its codes are drawn.",
+        " not from how well its codes are decoded.",
         dict(for_features=torch.detach),
+    ),
+    (
+        "You encode 2x − 1, but model.encode takes x in [0, 1], as it is. Only D wants its images"
+        " in [−1, 1].",
+        dict(encode=lambda model, x: model.encode(2 * x - 1)),
     ),
     (
         "The generator is given μ and not a draw z. Then nothing fills the space between codes.",
         dict(code=lambda mu, log_var: mu),
     ),
     (
-        "The draw takes μ first and then log σ²; you gave them the other way round.",
+        "The draw takes μ first and then log σ²; you gave them in the other order.",
         dict(code=lambda mu, log_var: reparameterize(log_var, mu)),
     ),
     (
@@ -1255,7 +1397,8 @@ for sentence, switches in (
         dict(error=lambda t, f: (t - f).square().sum(1) / t.square().mean()),
     ),
     (
-        "The feature error is averaged over the features; it is a sum over them, as −log p is.",
+        "The feature error is too small by the number of features. Either it is averaged over them,"
+        " where it is a sum, or your s² is a sum over them, where it is the mean of all squares.",
         dict(error=lambda t, f: 0.5 * (t - f).square().mean(1) / t.square().mean()),
     ),
     (
@@ -1263,12 +1406,29 @@ for sentence, switches in (
         dict(error=lambda t, f: 0.5 * (t - f).square().sum(1) / t.mean().square()),
     ),
     (
+        "You divide by the variance of the features; s² is the mean of their squares, no mean"
+        " subtracted.",
+        dict(error=lambda t, f: 0.5 * (t - f).square().sum(1) / t.var()),
+    ),
+    (
+        "Each image has an s² of its own here; it is one number, the mean square of all entries.",
+        dict(error=lambda t, f: 0.5 * (t - f).square().sum(1) / t.square().mean(1)),
+    ),
+    (
+        "The feature error is the norm, and not its square.",
+        dict(error=lambda t, f: 0.5 * (t - f).norm(dim=1) / t.square().mean()),
+    ),
+    (
+        "You divide by s and not by s², the mean square.",
+        dict(error=lambda t, f: 0.5 * (t - f).square().sum(1) / t.square().mean().sqrt()),
+    ),
+    (
         "You divide by s² of the generated images. It is that of the real ones, which no one can"
         " inflate.",
         dict(error=lambda t, f: 0.5 * (t - f).square().sum(1) / f.square().mean()),
     ),
     (
-        "The game is turned round: your generator learns to make D say `generated`.",
+        "The game is reversed: your generator learns to make D say `generated`.",
         dict(game=lambda logits: F.softplus(logits).mean()),
     ),
     (
@@ -1333,6 +1493,10 @@ for sentence, switches in (
         dict(both=lambda prior, redrawn: redrawn),
     ),
     (
+        "The argument prior_game is missing from the game: the reconstructions alone play it.",
+        dict(both=lambda prior, redrawn: redrawn / 2),
+    ),
+    (
         "Only the draws from the prior play the game; the reconstructions should, too.",
         dict(both=lambda prior, redrawn: prior),
     ),
@@ -1360,6 +1524,94 @@ def _with_another_game(
     redrawn = game(reparameterize(mu, log_var))
     rest = _vaegan_loss(model, discriminator, x, 0 * prior_game, feature_weight, 0.0)
     return rest + game_weight * (prior_game + redrawn) / 2
+
+
+def _twice(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float,
+    game_weight: float,
+    compared: bool,
+) -> Tensor:
+    """The loss whose images of one kind, those compared or those of the game, come from μ."""
+
+    def of_the_mean(mu: Tensor, log_var: Tensor) -> Tensor:
+        return mu
+
+    weights = (feature_weight, 0.0), (0.0, game_weight)
+    codes = (of_the_mean, reparameterize) if compared else (reparameterize, of_the_mean)
+    kl = kl_divergence(*model.encode(x)).mean()
+    both = [
+        _vaegan_loss(model, discriminator, x, prior_game, *w, code=code)
+        for w, code in zip(weights, codes, strict=True)
+    ]
+    return sum(both) - kl
+
+
+@vaegan_loss.wrong(
+    "The images that are compared with x are decoded from μ. Decode a draw z: else σ costs nothing"
+    " but the KL, and codes near μ may be decoded as anything."
+)
+def compared_at_the_mean(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    return _twice(model, discriminator, x, prior_game, feature_weight, game_weight, True)
+
+
+@vaegan_loss.wrong(
+    "The images of the game are decoded from μ. Decode the same draw z as for the features,"
+    " detached."
+)
+def game_at_the_mean(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    return _twice(model, discriminator, x, prior_game, feature_weight, game_weight, False)
+
+
+@vaegan_loss.wrong(
+    "The draws have another spread than σ = exp(log σ² / 2). Let vae.reparameterize(mu, log_var)"
+    " draw z."
+)
+def spread_by_the_variance(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    def wide(mu: Tensor, log_var: Tensor) -> Tensor:
+        return mu + log_var.exp() * torch.randn_like(mu)
+
+    return _vaegan_loss(model, discriminator, x, prior_game, feature_weight, game_weight, code=wide)
+
+
+@vaegan_loss.wrong(
+    "You compute the game of draws from the prior anew. It is given, as prior_game: the training"
+    " loop has drawn these images already."
+)
+def prior_game_anew(
+    model: Any,
+    discriminator: Any,
+    x: Tensor,
+    prior_game: Tensor,
+    feature_weight: float = 0.1,
+    game_weight: float = 30.0,
+) -> Tensor:
+    again = _fooled(discriminator(model(torch.randn(len(x), model.latent_dim))))
+    return _vaegan_loss(model, discriminator, x, again, feature_weight, game_weight)
 
 
 @vaegan_loss.wrong(
