@@ -25,7 +25,22 @@ def test_the_library_splits_pairs_as_the_exercise_demands():
     def held_out(a, b):
         return arithmetic.held_out(arithmetic.Queries(a, b, torch.ones_like(a)))
 
-    assert lab05.held_out_pairs.diagnose(held_out).state == RIGHT
+    def in_a_table(a, b):
+        every = torch.cartesian_prod(torch.arange(100), torch.arange(100)).unbind(1)
+        return held_out(*every).view(100, 100)[a, b]
+
+    assert lab05.held_out_pairs.diagnose(in_a_table).state == RIGHT
+    # given a part of the queries, the library's function splits anew
+    assert lab05.held_out_pairs.diagnose(held_out).mistakes == ("by_pairs_that_are_there",)
+
+
+def test_another_share_is_told_in_percent():
+    def symmetrised(a, b):
+        coins = torch.rand(100, 100, generator=torch.Generator().manual_seed(8))
+        return ((coins + coins.T) / 2 < 0.2)[a, b]
+
+    verdict = lab05.held_out_pairs.diagnose(symmetrised)
+    assert "the share held out should be about a fifth and is 9%" in verdict.text
 
 
 def test_a_split_by_query_is_told_from_one_by_ordered_pair():

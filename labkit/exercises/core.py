@@ -246,8 +246,14 @@ class Exercise:
         text = f"{where}{name} should be {_text(expected)} and is {_text(got)}."
         same = isinstance(expected, Tensor) and isinstance(got, Tensor)
         if same and expected.shape == got.shape and expected.numel() > 1:
-            largest = (expected.double() - got.double()).abs().max()
-            text += f" The largest difference is {largest:.4g}."
+            apart = (expected.double() - got.double()).abs()
+            if _text(expected) == _text(got):  # too large to show, so one place of it
+                at = np.unravel_index(apart.nan_to_num(nan=math.inf).argmax(), apart.shape)
+                at = tuple(map(int, at))
+                one, other = expected[at].item(), got[at].item()
+                text = f"{where}{name}, of shape {tuple(got.shape)}, should be {_text(one)}"
+                text += f" at {list(at)} and is {_text(other)} there."
+            text += f" The largest difference is {apart.max():.4g}."
         return text
 
 
@@ -337,7 +343,7 @@ def _text(value: Any) -> str:
         numbers = np.array2string(value.detach().numpy(), precision=4, separator=", ")
         kind = str(value.dtype).removeprefix("torch.")
         if value.numel() > 12:
-            return f"a {kind} tensor of shape {shape}"
+            return f"{'an' if kind[0] == 'i' else 'a'} {kind} tensor of shape {shape}"
         return " ".join(numbers.split()) + (f" of shape {shape}" if len(shape) > 1 else "")
     if isinstance(value, nn.Module | torch.optim.Optimizer):
         return f"{type(value).__name__}(…)"
