@@ -103,6 +103,10 @@ def one_column_on(y: Tensor, classes: int) -> Tensor:
     return one_hot((y + 1) % classes, classes)
 
 
+def one_column_before(y: Tensor, classes: int) -> Tensor:
+    return one_hot((y - 1) % classes, classes)
+
+
 def from_the_right(y: Tensor, classes: int) -> Tensor:
     return one_hot(y, classes).flip(1)
 
@@ -166,6 +170,11 @@ for function, sentence in (
         one_column_on,
         "The 1 stands one column too far to the right. Classes are counted from 0, so label 0 has"
         " its 1 in the first column.",
+    ),
+    (
+        one_column_before,
+        "The 1 stands one column too far to the left. Labels are counted from 0 already: subtract"
+        " nothing.",
     ),
     (from_the_right, "Your columns are counted from the right: label 0 has its 1 in the last."),
     (
@@ -469,8 +478,8 @@ for function, sentence in (
     ),
     (
         every_class,
-        "A group has fewer than two images, and a mean over no pairs is NaN. Group by what was asked"
-        " for, asked.unique(): not by all classes, nor by what the classifier sees.",
+        "A group has fewer than two images, and a mean over no pairs is NaN. Group by what was"
+        " asked for, asked.unique(): not by all classes, nor by what the classifier sees.",
     ),
     (
         as_many_as_were_asked_for,
