@@ -103,6 +103,10 @@ def one_column_on(y: Tensor, classes: int) -> Tensor:
     return one_hot((y + 1) % classes, classes)
 
 
+def one_column_before(y: Tensor, classes: int) -> Tensor:
+    return one_hot((y - 1) % classes, classes)
+
+
 def from_the_right(y: Tensor, classes: int) -> Tensor:
     return one_hot(y, classes).flip(1)
 
@@ -167,6 +171,11 @@ for function, sentence in (
         "The 1 stands one column too far to the right. Classes are counted from 0, so label 0 has"
         " its 1 in the first column.",
     ),
+    (
+        one_column_before,
+        "The 1 stands one column too far to the left. Labels are counted from 0 already: subtract"
+        " nothing.",
+    ),
     (from_the_right, "Your columns are counted from the right: label 0 has its 1 in the last."),
     (
         by_position,
@@ -208,6 +217,14 @@ def not_flat(x: Tensor) -> Tensor:
 
 def cut_off(x: Tensor) -> Tensor:
     return x.flatten(1).detach()
+
+
+@with_one_hot.wrong(
+    "You subtract 1 from the labels. They are counted from 0 already, so label 0 would get the"
+    " column −1, which does not exist."
+)
+def labels_less_one(x: Tensor, y: Tensor, classes: int = 10) -> Tensor:
+    return torch.cat([x.flatten(1), F.one_hot(y - 1, classes).float()], 1)
 
 
 with_one_hot.mistake(
@@ -461,8 +478,8 @@ for function, sentence in (
     ),
     (
         every_class,
-        "Your variety includes classes that nobody asked for: a mean over no pairs is NaN. Go over"
-        " asked.unique().",
+        "A group has fewer than two images, and a mean over no pairs is NaN. Group by what was"
+        " asked for, asked.unique(): not by all classes, nor by what the classifier sees.",
     ),
     (
         as_many_as_were_asked_for,
@@ -607,6 +624,14 @@ def variety_of_p(p: Tensor, asked: Tensor, features: Tensor) -> tuple:
 def over_all_classes(p: Tensor, asked: Tensor, features: Tensor) -> tuple:
     hits, variety = _ask_scores(p, asked, features)
     return hits, variety * len(asked.unique()) / p.shape[1]
+
+
+@ask_scores.wrong(
+    "The likeliest class is looked for along dim 0, over the images. It is the largest entry of"
+    " each row: dim 1."
+)
+def likeliest_along_the_batch(p: Tensor, asked: Tensor, features: Tensor) -> tuple:
+    return (p.argmax(0) == asked).float().mean(), _ask_scores(p, asked, features)[1]
 
 
 @ask_scores.wrong("Two numbers are asked for, (hit rate, variety), and one comes back.")
@@ -895,6 +920,22 @@ def every_pair_and_flat(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding)
 
 
 @projection_logit.wrong(
+    "@ makes all pairs of an image and a label, which the sum adds up. Multiply entry by entry and"
+    " sum over dim 1: each image meets its own label only."
+)
+def every_pair_summed(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:
+    return psi(phi).flatten() + (v(y) @ phi.T).sum(1)
+
+
+@projection_logit.wrong(
+    "ψ(φ) is added to each of the M products before the sum, so it counts M times. Sum the products"
+    " first, then add ψ(φ) once."
+)
+def score_m_times(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:
+    return (psi(phi) + v(y) * phi).sum(1)
+
+
+@projection_logit.wrong(
     "The label's vector is added to the features before psi. Then the label moves the logit by the"
     " same amount whatever the image is, and D cannot tell a right label from a wrong one."
 )
@@ -1032,6 +1073,10 @@ def b_alone(z: Tensor, a: int, b: int, share: float) -> Tensor:
     return share * torch.eye(10)[b].expand(len(z), 10)
 
 
+def what_is_left_in_both(z: Tensor, a: int, b: int, share: float) -> Tensor:
+    return (1 - share) * (torch.eye(10)[a] + torch.eye(10)[b]).expand(len(z), 10)
+
+
 def by_roots(z: Tensor, a: int, b: int, share: float) -> Tensor:
     row = (1 - share) ** 0.5 * torch.eye(10)[a] + share**0.5 * torch.eye(10)[b]
     return row.expand(len(z), 10)
@@ -1055,6 +1100,7 @@ for function, sentence in (
         " columns their share.",
     ),
     (both_in_full, "Both columns hold a 1: the share is not used, and the row sums to 2."),
+    (what_is_left_in_both, "Both columns hold 1 − share. That is a's part; b has the share."),
     (half_and_half, "Both columns hold ½ whatever the share is."),
     (a_in_full, "Column a keeps its full 1 while b is added. Give a what is left, 1 − share."),
     (
@@ -1119,6 +1165,14 @@ def _asked_for(network: nn.Module, z: Tensor, k: int) -> Tensor:
 )
 def cross_fade(network: nn.Module, z: Tensor, a: int, b: int, share: float) -> Tensor:
     return (1 - share) * _asked_for(network, z, a) + share * _asked_for(network, z, b)
+
+
+@mixed_label.wrong(
+    "The network takes one argument: the rows (N, Z + 10) of code and label side by side. You gave"
+    " it two."
+)
+def two_arguments(network: nn.Module, z: Tensor, a: int, b: int, share: float) -> Tensor:
+    return network(z, weighted_rows(z, a, b, share))
 
 
 @mixed_label.wrong("You return the input of the network, (N, Z + 10). Call the network with it.")
@@ -1504,9 +1558,9 @@ search_code.mistake(
 
 
 @search_code.wrong(
-    "The codes come back as they were: nothing has moved them. Is optimizer.step() called, are the"
-    " gradients cleared before backward and not after, and is what you return the tensor that was"
-    " optimized?"
+    "The codes come back as they were: nothing has moved them. Is optimizer.step() called, does the"
+    " copy require gradients, are they cleared before backward and not after, and is what you"
+    " return the tensor that was optimized?"
 )
 def unmoved(
     generator: nn.Module,
@@ -1517,6 +1571,65 @@ def unmoved(
     lr: float = 0.1,
 ) -> Tensor:
     return z.clone()
+
+
+@search_code.wrong(
+    "No gradient reaches the codes: does the copy require gradients? A clone does not by itself;"
+    " call requires_grad_() on it."
+)
+def without_requires_grad(
+    generator: nn.Module,
+    classifier: nn.Module,
+    z: Tensor,
+    target: int,
+    steps: int = 40,
+    lr: float = 0.1,
+) -> Tensor:
+    code = z.clone()
+    optimizer = torch.optim.Adam([code], lr)
+    frozen = [copy.deepcopy(network).requires_grad_(False) for network in (generator, classifier)]
+    optimizer.zero_grad()
+    minus_log_p(frozen[1](to_unit(frozen[0](code))), target).backward()
+    return code
+
+
+@search_code.wrong(
+    "After rescaling you made a new tensor; Adam still moves the old one. Scale in place, under"
+    " torch.no_grad()."
+)
+def rebound(
+    generator: nn.Module,
+    classifier: nn.Module,
+    z: Tensor,
+    target: int,
+    steps: int = 40,
+    lr: float = 0.1,
+) -> Tensor:
+    lengths, code = z.norm(dim=1, keepdim=True), z.clone().requires_grad_()
+    optimizer = torch.optim.Adam([code], lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        minus_log_p(classifier(to_unit(generator(code))), target).backward()
+        optimizer.step()
+        code = (code / code.norm(dim=1, keepdim=True) * lengths).detach().requires_grad_()
+    return code.detach()
+
+
+@search_code.wrong(
+    "A tensor that requires gradients (a leaf) must not be changed in place while the graph is"
+    " recorded. Rescale inside `with torch.no_grad():`."
+)
+def scaled_without_no_grad(
+    generator: nn.Module,
+    classifier: nn.Module,
+    z: Tensor,
+    target: int,
+    steps: int = 40,
+    lr: float = 0.1,
+) -> Tensor:
+    lengths, code = z.norm(dim=1, keepdim=True), z.clone().requires_grad_()
+    code *= lengths / code.norm(dim=1, keepdim=True)
+    return code
 
 
 @search_code.wrong("The argument steps is not used: the lab asks for another number of steps.")
@@ -1786,6 +1899,10 @@ def the_directions(x: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
     return vh[:2].T.clone()
 
 
+def directions_as_rows(x: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
+    return vh[:2].clone()
+
+
 def second_first(x: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
     return x @ vh[:2].flip(0).T
 
@@ -1812,6 +1929,7 @@ for function, sentence in (
     (last_two, "You took the last two directions, those of least variance."),
     (all_directions, "You return the positions along all directions. Keep the first two."),
     (the_directions, "You return the directions. The positions of the points are asked for."),
+    (directions_as_rows, "These are the directions, not the positions."),
     (second_first, "Your two columns are swapped: the direction of most variance comes first."),
     (
         first_two_columns,
