@@ -336,6 +336,45 @@ for function, sentence in (
     psnr_hidden.mistake(sentence, decibel=function)
 
 
+@psnr_hidden.wrong(
+    "The peak is the largest pixel of x (x.max()). It is 1, the largest difference that pixels in"
+    " [0, 1] can have, whatever these images hold."
+)
+def peak_of_the_images(x: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
+    return _psnr_hidden(x, guess, mask) + 20 * x.max().log10()
+
+
+@psnr_hidden.wrong(
+    "One error is pooled over the batch, and the peak is the largest pixel (x.max()). Return one"
+    " PSNR per image, with the peak 1."
+)
+def pooled_with_its_peak(x: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
+    return _psnr_hidden(x, guess, mask, mean=of_all_images) + 20 * x.max().log10()
+
+
+@psnr_hidden.wrong(
+    "The mask is (1, H, W), and indexing with `mask == 0` uses up its axis of channels, too: the"
+    " axes do not fit. The hidden pixels of a picture are mask[0] == 0, (H, W)."
+)
+def with_its_channel_axis(x: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
+    return _decibel((x - guess)[:, :, mask == 0].square().mean((1, 2)))
+
+
+@psnr_hidden.wrong(
+    "The mask has one channel and is indexed as if it had those of the image: this works for grey"
+    " pictures only. The hidden pixels of a picture are mask[0] == 0, (H, W)."
+)
+def as_if_of_all_channels(x: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
+    return _decibel((x - guess)[:, mask == 0].square().mean(1))
+
+
+@psnr_hidden.wrong(
+    "The mask holds floats, 0.0 and 1.0, and ~ is for truth values: write mask == 0, or 1 - mask."
+)
+def inverted_floats(x: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
+    return _decibel((x - guess)[:, :, ~mask[0]].square().mean((1, 2)))
+
+
 @psnr_hidden.also_right
 def by_selection(x: Tensor, guess: Tensor, mask: Tensor) -> Tensor:
     difference = (x - guess)[:, :, mask[0] == 0]
@@ -433,6 +472,14 @@ def times_rows(x: Tensor, strength: float) -> Tensor:
     return strength * len(x) * torch.eye(x.shape[1])
 
 
+def twice(x: Tensor, strength: float) -> Tensor:
+    return 2 * strength * torch.eye(x.shape[1])
+
+
+def over_rows(x: Tensor, strength: float) -> Tensor:
+    return strength / len(x) * torch.eye(x.shape[1])
+
+
 def negative(x: Tensor, strength: float) -> Tensor:
     return -strength * torch.eye(x.shape[1])
 
@@ -447,6 +494,15 @@ for function, sentence in (
         times_rows,
         "The strength is multiplied by the number of rows. Our squared error is a sum over rows,"
         " not a mean, so the penalty stands as it is.",
+    ),
+    (
+        twice,
+        "The strength is doubled. The 2 of the derivative stands before both terms, and cancels.",
+    ),
+    (
+        over_rows,
+        "The strength is divided by the number of rows. Our squared error is a sum over rows, not a"
+        " mean, so the penalty stands as it is.",
     ),
     (negative, "The penalty is subtracted from XᵀX: that makes large weights cheaper, not dearer."),
 ):
@@ -548,6 +604,36 @@ def mean_of_rows(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]
     xc, yc = X - X.mean(1, keepdim=True), Y - Y.mean(1, keepdim=True)
     w = torch.linalg.solve(xc.T @ xc + strength * torch.eye(X.shape[1]), xc.T @ yc)
     return w, Y.mean(0) - X.mean(0) @ w
+
+
+@fit_ridge.wrong(
+    "Your function changes X and Y that it was given (-=), and then their means, which b needs, are"
+    " 0. Make new tensors: Xc = X - X.mean(0)."
+)
+def centres_in_place(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    X -= X.mean(0)
+    Y -= Y.mean(0)
+    return _fit_ridge(X, Y, strength)
+
+
+@fit_ridge.wrong(
+    "Your function changes X that it was given (-=), and then its mean, which b needs, is 0. Make a"
+    " new tensor: Xc = X - X.mean(0)."
+)
+def centres_x_in_place(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    X -= X.mean(0)
+    return _fit_ridge(X, Y, strength)
+
+
+@fit_ridge.wrong(
+    "W and b are right, but your function changes X and Y that it was given (-=): the next fit"
+    " would get centred images. Make new tensors: Xc = X - X.mean(0)."
+)
+def right_but_in_place(X: Tensor, Y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    found = _fit_ridge(X, Y, strength)
+    X -= X.mean(0)
+    Y -= Y.mean(0)
+    return found
 
 
 @fit_ridge.wrong("The results come back in the wrong order: return W, then b.")
@@ -802,8 +888,14 @@ def _objective(
 
 
 def _decode(a: Tensor) -> Tensor:
-    """Codes of two numbers → images (N, 1, 2, 4)."""
-    rows = torch.tensor([[2.0, -1.0, 0.5, 1.5, -0.5, 1.0, 0.3, -2.0], [1, 0, 2, -1, 1, 1, -1, 0.5]])
+    """Codes of three numbers → images (N, 1, 2, 4)."""
+    rows = torch.tensor(
+        [
+            [2.0, -1.0, 0.5, 1.5, -0.5, 1.0, 0.3, -2.0],
+            [1.0, 0.0, 2.0, -1.0, 1.0, 1.0, -1.0, 0.5],
+            [-0.5, 1.5, 1.0, 0.4, -1.0, 0.2, 2.0, 1.0],
+        ]
+    )
     return (a @ rows).sigmoid().unflatten(1, (1, 2, 4))
 
 
@@ -822,7 +914,7 @@ def _half_light(x: Tensor) -> Tensor:
 def _problem(A: Function, weight: float, n: int) -> Any:
     def probe(g: torch.Generator) -> tuple:
         y = A(torch.rand(n, 1, 2, 4, generator=g))
-        return torch.randn(n, 2, generator=g) * 1.5, _decode, A, y, weight
+        return torch.randn(n, 3, generator=g) * 1.5, _decode, A, y, weight
 
     return probe
 
@@ -1006,6 +1098,10 @@ for function, sentence in (
         "The misfit has a factor ½ that the formula does not have: it is in the weight.",
     ),
     (
+        lambda m, p, w: 0.5 * (w * m + 0.5 * p),
+        "The whole objective is halved. The ½ belongs to the prior only, and stands there once.",
+    ),
+    (
         lambda m, p, w: w * m - 0.5 * p,
         "The prior is subtracted: codes far away would be rewarded. It is −log p(a), and a loss.",
     ),
@@ -1023,6 +1119,14 @@ for function, sentence in (
     ),
 ):
     objective.mistake(sentence, weigh=function)
+
+
+@objective.wrong(
+    "No gradient passes: what comes back is cut off from the code (detach, no_grad, item, .data)."
+    " The search below follows this gradient."
+)
+def objective_cut_off(a: Tensor, decode: Function, A: Function, y: Tensor, weight: float) -> Tensor:
+    return _objective(a, decode, A, y, weight).detach()
 
 
 @objective.also_right
@@ -1065,24 +1169,30 @@ def _look_at_searches(f: Function) -> Observation:
         found = f(valley, start, STEPS, LR)
     except RuntimeError as error:
         if "grad can be implicitly created only" in str(error):
-            return {"backward is called on": "more than one number"}
+            return {"Backward is called on": "more than one number"}
         if "does not require grad" in str(error):
-            return {"backward finds": "nothing that requires a gradient"}
+            return {"Backward finds": "nothing that requires a gradient"}
         if "second time" in str(error):
-            return {"backward is called": "twice on one value of f"}
+            return {"Backward is called": "twice on one value of f"}
         if "leaf" in str(error):
-            return {"the optimizer or autograd is given": "no leaf"}
+            return {"The optimizer or autograd is given": "no leaf"}
+        raise
+    except TypeError as error:
+        if "iterable of Tensors" in str(error):
+            return {"Adam is given": "a tensor and not a list"}
         raise
     except ValueError as error:
         if "non-leaf" in str(error):
-            return {"the optimizer or autograd is given": "no leaf"}
+            return {"The optimizer or autograd is given": "no leaf"}
         raise
     kind = "None (is there a `return`?)" if found is None else f"a {type(found).__name__}"
     if not isinstance(found, Tensor):
-        return {"what is returned": kind}
-    seen: Observation = {"what is returned": "a Tensor"}
-    seen["the codes after the search"] = found.detach().clone()
-    seen["what is returned holds the graph"] = found.requires_grad
+        return {"What is returned": kind}
+    if found.shape in ((), START.shape[:1]):
+        return {"What is returned": "the loss"}
+    seen: Observation = {"What is returned": "a Tensor"}
+    seen["The codes after the search"] = found.detach().clone()
+    seen["That what is returned holds the graph"] = found.requires_grad
     if not torch.equal(start, START):
         seen["start afterwards"] = start.detach().clone()
     if start.requires_grad:
@@ -1357,14 +1467,20 @@ def no_leaf(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
     return _search(f, start, steps, lr, begin=lambda s: s.clone().requires_grad_() + 0)
 
 
-@search.wrong("This returns the objective. Return the codes at which it is low.")
+@search.wrong(
+    "The loss came back, the value of the objective. Return the codes at which it is low."
+)
 def returns_the_loss(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
     return f(_search(f, start, steps, lr)).sum().detach()
 
 
-@search.wrong("This returns the objective of each image. Return the codes at which it is low.")
-def returns_the_losses(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
-    return f(_search(f, start, steps, lr)).detach()
+@search.wrong(
+    "Adam is given the codes themselves. It takes a list of the tensors to be trained: Adam([a])."
+)
+def without_a_list(f: Function, start: Tensor, steps: int, lr: float) -> Tensor:
+    a: Any = _fresh(start)
+    _adam(a, lr)
+    return a
 
 
 @search.also_right
