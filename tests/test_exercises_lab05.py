@@ -1,5 +1,7 @@
 """Lab 05's references against what the library, or PyTorch, has for the same thing."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,7 @@ def test_another_share_is_told_in_percent():
         return ((coins + coins.T) / 2 < 0.2)[a, b]
 
     verdict = lab05.held_out_pairs.diagnose(symmetrised)
-    assert "the share held out should be about a fifth and is 9%" in verdict.text
+    assert re.search("the share held out should be about a fifth and is [789]%", verdict.text)
 
 
 def test_a_split_by_query_is_told_from_one_by_ordered_pair():

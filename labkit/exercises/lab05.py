@@ -565,13 +565,15 @@ for decide, sentence in (
     _alone(held_out_pairs, sentence, decide=decide)
 
 
-@held_out_pairs.wrong(
-    "torch.manual_seed resets the random numbers of the whole notebook. Give torch.rand a generator"
-    " of its own: generator=torch.Generator().manual_seed(0)."
-)
-def seed_of_all(a: Tensor, b: Tensor) -> Tensor:
+def _reset() -> None:
     torch.manual_seed(0)
-    return _held_out_pairs(a, b, generator=_fresh)
+
+
+held_out_pairs.mistake(
+    "torch.manual_seed resets the random numbers of the whole notebook. Give torch.rand a generator"
+    " of its own: generator=torch.Generator().manual_seed(0).",
+    generator=_reset,
+)
 
 
 @held_out_pairs.wrong(
