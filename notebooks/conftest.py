@@ -7,6 +7,8 @@ import tempfile
 
 import pytest
 
+if os.environ.get("PYTEST_XDIST_WORKER"):  # kernels side by side: a core each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 RESULTS = tempfile.mkdtemp(prefix="labkit-results-")
 atexit.register(shutil.rmtree, RESULTS, ignore_errors=True)
 
