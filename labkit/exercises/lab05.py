@@ -90,7 +90,7 @@ encode_query = _OfTokens(
     " units: a place always means the same.",
     hints=(
         "Make two strings first. Their characters become tokens: SYMBOLS.index(character).",
-        "Python pads on the left: str(-9).rjust(4) is '  -9', and so is f'{-9:4}'.",
+        "Python pads on the left: str(-9).rjust(4) puts two blanks before -9. So does f'{-9:4}'.",
         "The query is a in `width` places, the operator, b in `width` places; the answer has"
         " width + 1 places. Make each a tensor by torch.tensor([...]) and return both.",
     ),
