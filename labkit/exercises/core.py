@@ -248,7 +248,7 @@ class Exercise:
         if same and expected.shape == got.shape and expected.numel() > 1:
             apart = (expected.double() - got.double()).abs()
             if _text(expected) == _text(got):  # too large to show, so one place of it
-                at = np.unravel_index(apart.nan_to_num(nan=math.inf).argmax(), apart.shape)
+                at = np.unravel_index(apart.nan_to_num(nan=math.inf).argmax().item(), apart.shape)
                 at = tuple(map(int, at))
                 one, other = expected[at].item(), got[at].item()
                 text = f"{where}{name}, of shape {tuple(got.shape)}, should be {_text(one)}"

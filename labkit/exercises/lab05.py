@@ -90,7 +90,7 @@ encode_query = _OfTokens(
     " units: a place always means the same.",
     hints=(
         "Make two strings first. Their characters become tokens: SYMBOLS.index(character).",
-        "Python pads on the left: str(-9).rjust(4) is '  -9', and so is f'{-9:4}'.",
+        "Python pads on the left: str(-9).rjust(4) puts two blanks before -9. So does f'{-9:4}'.",
         "The query is a in `width` places, the operator, b in `width` places; the answer has"
         " width + 1 places. Make each a tensor by torch.tensor([...]) and return both.",
     ),
@@ -570,8 +570,8 @@ def _reset() -> None:
 
 
 held_out_pairs.mistake(
-    "torch.manual_seed resets the random numbers of the whole notebook. Give torch.rand a generator"
-    " of its own: generator=torch.Generator().manual_seed(0).",
+    "By torch.manual_seed the random numbers of the whole notebook begin anew. Give torch.rand a"
+    " generator of its own: generator=torch.Generator().manual_seed(0).",
     generator=_reset,
 )
 
@@ -814,21 +814,22 @@ def thirteen_in_front(answers: Tensor, start: int) -> Tensor:
 
 
 @teacher_forcing.wrong(
-    "torch.cat joins tensors, and `start` is a whole number. Make a column of it, (N, 1)."
+    "Only tensors can be joined, and `start` is a whole number. Make a column of it, (N, 1)."
 )
 def number_joined(answers: Tensor, start: int) -> Tensor:
     return torch.cat([start, answers[:, :-1]], 1)
 
 
 @teacher_forcing.wrong(
-    "torch.cat cannot join a tensor without dims to a table. Make a column of `start`, (N, 1)."
+    "A tensor without dims cannot be joined to a table. Make a column of `start`, (N, 1)."
 )
 def scalar_joined(answers: Tensor, start: int) -> Tensor:
     return torch.cat([torch.tensor(start), answers[:, :-1]], 1)
 
 
 @teacher_forcing.wrong(
-    "torch.cat cannot join a row to a table. Each of the N answers needs a start: a column, (N, 1)."
+    "A row (one dim) cannot be joined to a table. Each of the N answers needs a start: a column,"
+    " (N, 1)."
 )
 def row_joined(answers: Tensor, start: int) -> Tensor:
     return torch.cat([torch.tensor([start]), answers[:, :-1]], 1)
