@@ -227,8 +227,12 @@ def test_an_installed_labkit_has_every_package_the_weights_and_what_was_measured
     measured = ROOT / settings["package-dir"]["labkit.measured"]
     assert list(measured.glob(settings["package-data"]["labkit.measured"][0]))
     assert list((ROOT / settings["package-dir"]["labkit.shipped"]).glob("*.pt"))
-    patterns = settings["package-data"]["labkit"]
-    packed = {path for pattern in patterns for path in (ROOT / "labkit").glob(pattern)}
+    packed = {
+        path
+        for package in ("labkit", "labkit.widgets")
+        for pattern in settings["package-data"][package]
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
     files = {path for path in ROOT.glob("labkit/**/*") if path.is_file() and path.suffix != ".pyc"}
     assert packed == {path for path in files if path.suffix != ".py"}
 

@@ -920,15 +920,15 @@ def every_pair_and_flat(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding)
 
 
 @projection_logit.wrong(
-    "@ makes all pairs of an image and a label, which the sum adds up. Multiply entry by entry and"
-    " sum over dim 1: each image meets its own label only."
+    "The product @ makes all pairs of an image and a label, and the sum adds them up. Multiply"
+    " entry by entry and sum over dim 1: each image meets its own label only."
 )
 def every_pair_summed(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:
     return psi(phi).flatten() + (v(y) @ phi.T).sum(1)
 
 
 @projection_logit.wrong(
-    "ψ(φ) is added to each of the M products before the sum, so it counts M times. Sum the products"
+    "You add ψ(φ) to each of the M products before the sum, so it counts M times. Sum the products"
     " first, then add ψ(φ) once."
 )
 def score_m_times(phi: Tensor, y: Tensor, psi: nn.Linear, v: nn.Embedding) -> Tensor:

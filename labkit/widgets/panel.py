@@ -7,7 +7,7 @@ neither flickers nor moves the page.
 import base64
 import html
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 import ipywidgets
@@ -18,7 +18,7 @@ from labkit import plots
 from labkit.profile import profile
 from labkit.widgets import canvas
 
-LOOK = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
+LOOK = resources.files("labkit.widgets").joinpath("panel.css").read_text(encoding="utf-8")
 HINT = "This is a still: run this cell to move its controls."
 SMOKE = "Smoke run: a model trained in this notebook has learned for seconds only."
 PADDING = 12  # pixels to the left and right of a picture, as in panel.css
