@@ -22,7 +22,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install -r requirements.txt"
+    "playwright.sync_api", reason="no playwright: pip install -r tests/requirements.txt"
 )
 pytest.importorskip(
     "jupyterlab", reason="JupyterLab is not installed: pip install -r requirements.txt"

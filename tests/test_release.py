@@ -16,7 +16,7 @@ from labkit import exercises, runner
 from labkit.exercises import Exercise
 from labkit.grading import pictures, release
 
-pytest.importorskip("nbgrader", reason="pip install -r requirements.txt")
+pytest.importorskip("nbgrader", reason="pip install -r tests/requirements.txt")
 
 BADGE = "https://colab.research.google.com/github/ORG/REPO/blob/main/notebooks/01_toy.ipynb"
 SOLVED = '''@exercise("double")

@@ -16,7 +16,7 @@ from traitlets.config import Config
 from labkit import exercises, folders
 from labkit.grading import pictures, release
 
-pytest.importorskip("nbgrader", reason="pip install -r requirements.txt")
+pytest.importorskip("nbgrader", reason="pip install -r tests/requirements.txt")
 
 FOLDER = folders.repository() / "notebooks"
 MASTERS = release.masters(sorted(FOLDER.glob("*.ipynb")))
