@@ -100,13 +100,13 @@ def test_what_is_stated_of_the_beta_vaes_holds(real):
             assert getattr(terms, name).mean().item() == pytest.approx(expected, abs=0.5)
 
 
-def test_a_classifier_trained_anew_is_as_good_as_the_supplied_one(real):
-    digits, settings = real["mnist"], replace(pretrained.SETTINGS["mnist"], seed=7)
+def test_a_classifier_trained_anew_for_less_is_almost_as_good_as_the_supplied_one(real):
+    digits, settings = real["mnist"], replace(pretrained.SETTINGS["mnist"], epochs=2, seed=7)
     model = pretrained.new_classifier(digits.train, digits.train_labels, settings)
     again = accuracy(model, digits.test, digits.test_labels)
     supplied = weights.load("classifier_mnist", Classifier())["measured"]["test_accuracy"]
     print(f"MNIST classifier, seed {settings.seed}: {again:.4f}, supplied {supplied:.4f}")
-    assert abs(again - supplied) < BAND
+    assert supplied - 0.01 < again < supplied + BAND
 
 
 def test_what_is_stated_of_the_classifier_of_symbols_holds(real):
