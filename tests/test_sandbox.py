@@ -112,7 +112,7 @@ def test_a_loop_that_ignores_signals_ends_in_time_and_its_output_is_kept(inside,
             except BaseException:
                 pass
         """
-    ended = inside(code, Limits(seconds=1), unsafe=unsafe)
+    ended = inside(code, Limits(seconds=6), unsafe=unsafe)
     assert (ended.output, ended.why) == (b"before\n", "time")
 
 
@@ -410,7 +410,7 @@ DAEMON = """
 def test_a_daemon_ends_with_its_run(inside, then, unsafe):
     name = f"student_{uuid.uuid4().hex}"
     code = textwrap.dedent(DAEMON) + then
-    ended = inside(code, Limits(seconds=2), unsafe=unsafe, name=name)
+    ended = inside(code, Limits(seconds=8), unsafe=unsafe, name=name)
     assert (ended.output, ended.why) == (b"started\n", "time" if then else "")
     assert not running(name)
 
