@@ -46,7 +46,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--replace", action="store_true", help="overwrite a file that is there")
     handed = commands.add_parser("release", help="make the student copies of the labs")
     handed.add_argument("picks", nargs="*", metavar="NN", help="number or start of a lab's name")
-    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
+    asked = "check this machine: one line per item, ok or the remedy"
+    doctor = commands.add_parser("doctor", help=asked)
+    needed = "also what grading needs: the sandbox, memory, nbgrader"
+    doctor.add_argument("--grading", action="store_true", help=needed)
     return top
 
 
@@ -95,7 +98,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.command == "doctor":
         from labkit import doctor
 
-        return doctor.main()
+        return doctor.main(arguments.grading)
     if arguments.command == "release":
         from labkit.grading import release
 
