@@ -486,7 +486,7 @@ row("writes-outside", "it cannot",
     ("graded", "manual"))  # fmt: skip
 row("fills-disk", "its own small disk",
     lambda: steals("f = open('/tmp/fill', 'wb')\nwhile True:\n    f.write(bytes(2**20))"),
-    ("graded", *ends), None)  # fmt: skip
+    ("graded", *ends))  # fmt: skip
 row("socket", "there is no network",
     lambda: steals("import socket\nsocket.create_connection(('1.1.1.1', 53), 2)"),
     ("graded", "manual"))  # fmt: skip
