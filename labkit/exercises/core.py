@@ -3,6 +3,9 @@
 A function is known by its observation: what it returns on the probes, with shapes and kinds, the
 gradients with respect to its inputs and parameters, and what it changes in place. A student's
 function with the observation of a mistake made that mistake.
+
+Observations are data (plain tensors, numbers, texts, and errors as texts), so that a process that
+never runs the student's code can judge them.
 """
 
 import contextlib
@@ -28,6 +31,11 @@ Function = Callable[..., Any]
 Observation = dict[str, Any]
 RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
 SEED = 20_240_229
+LONGEST = 1_000  # characters of a text in an observation
+_RETURNED = {kind for kind in vars(torch.return_types).values() if isinstance(kind, type)}
+PLAIN = {Tensor, nn.Parameter, torch.Size, np.ndarray, tuple, list, dict, set}
+PLAIN |= {type(None), bool, int, float, complex, str, range, torch.dtype, torch.device}
+PLAIN |= set(np.sctypeDict.values()) | _RETURNED  # torch's own kinds of tuples
 checking = False  # while a function is being observed
 
 
@@ -53,6 +61,24 @@ class Verdict:
     state: str
     text: str
     mistakes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception as data. kind: the name of its class; where: the student's own line, or ""."""
+
+    kind: str
+    text: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == Foreign.__name__:
+            return f"It returns {self.text}."
+        return f"It raises {self.kind}{self.where}: {self.text}"
+
+
+class Foreign(TypeError):
+    """A result, or a part of it, of a class that may pretend to be anything."""
 
 
 @dataclass
@@ -120,18 +146,14 @@ class Exercise:
         return [p.name for p in parameters if p.kind in kinds]
 
     def observations(self, function: Function) -> list[Observation]:
-        """What can be seen of a function: an observation a probe, "raised" where it raised."""
-        if self.observe:
-            looks = [functools.partial(self.observe, function)]
-        else:
-            looks = [functools.partial(self._on, probe, function) for probe in self.probes]
+        """What can be seen of a function: an observation a probe, {"raised": …} where it raised."""
         found = []
-        for look in looks:
+        for look in self._looks(function):
             with _undisturbed():
                 try:
-                    found.append(look())
+                    found.append(_as_data(look()))
                 except (Exception, SystemExit) as error:  # whatever a student's code may raise
-                    found.append({"raised": error})
+                    found.append({"raised": _raised(error, function)})
         return found
 
     def same(self, one: list[Observation], other: list[Observation]) -> bool:
@@ -141,10 +163,10 @@ class Exercise:
     @functools.cached_property
     def expected(self) -> list[Observation]:
         """The observations of the reference. Raises what the reference raises."""
-        found = self.observations(self.reference)
-        for observation in found:
-            if "raised" in observation:
-                raise observation["raised"]
+        found = []
+        for look in self._looks(self.reference):
+            with _undisturbed():
+                found.append(_as_data(look()))
         return found
 
     @functools.cached_property
@@ -163,9 +185,13 @@ class Exercise:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             found = self.observations(function)
+        return self.judge(found, printed.getvalue())
+
+    def judge(self, found: list[Observation], printed: str = "") -> Verdict:
+        """The verdict on what was observed of a function, and on what it printed meanwhile."""
         errors = [seen["raised"] for seen in found if "raised" in seen]
         # torch raises the same error, with a text, for what it cannot compute
-        if any(isinstance(e, NotImplementedError) and not str(e) for e in errors):
+        if any(error.kind == "NotImplementedError" and not error.text for error in errors):
             return Verdict(self.name, NOT_ATTEMPTED, "not written yet")
         if self.same(self.expected, found):
             return Verdict(self.name, RIGHT, self.right)
@@ -177,10 +203,16 @@ class Exercise:
                     sentences.insert(0, "Two things at once:")
                 names = tuple(mistake.name for mistake in mistakes)
                 return Verdict(self.name, WRONG, " ".join(sentences), names)
-        text = _raised(errors[0], function) if errors else self._example(found)
-        if printed.getvalue():
-            text += f"\nYour function printed: {printed.getvalue()[:300].rstrip()}"
+        text = str(errors[0]) if errors else self._example(found)
+        if printed:
+            text += f"\nYour function printed: {printed[:300].rstrip()}"
         return Verdict(self.name, WRONG, text)
+
+    def _looks(self, function: Function) -> list[Callable[[], Observation]]:
+        """What is to be called to observe a function, a call a probe."""
+        if self.observe:
+            return [functools.partial(self.observe, only_plain(function))]
+        return [functools.partial(self._on, probe, function) for probe in self.probes]
 
     def _on(self, probe: Callable[[torch.Generator], tuple], function: Function) -> Observation:
         """The default observation of a function on the arguments that a probe makes."""
@@ -202,13 +234,13 @@ class Exercise:
         for call in range(self.calls):
             where = "the result" + f" of call {call + 1}" * (self.calls > 1)
             seen |= _leaves(function(*passed), where, self.tell)
-        outputs = [v for v in seen.values() if isinstance(v, Tensor)]
+        outputs = [v for v in seen.values() if _is_tensor(v)]
         if self.gradients:
             seen |= _gradients(outputs, inputs)
         for name, (now, old) in before.items():
             if not torch.equal(now.detach(), old):
                 seen[f"{name} afterwards"] = now.detach().clone()
-        return {k: v.detach() if isinstance(v, Tensor) else v for k, v in seen.items()}
+        return seen
 
     def _differences(self, expected: Observation, got: Observation) -> list[str]:
         """The names of what differs between two observations, in the order of the first."""
@@ -216,8 +248,8 @@ class Exercise:
         return [k for k in names if not self._equal(expected.get(k, _NONE), got.get(k, _NONE))]
 
     def _equal(self, a: Any, b: Any) -> bool:
-        if isinstance(a, Exception) or isinstance(b, Exception):
-            return type(a) is type(b)
+        if isinstance(a, Raised) and isinstance(b, Raised):
+            return a.kind == b.kind
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             if a.shape != b.shape or _kind(a) != _kind(b):
                 return False
@@ -259,7 +291,7 @@ class Exercise:
 
 def _say_the_same(one: list[Observation], other: list[Observation]) -> bool:
     """Whether two functions that always raise also say the same; kinds of errors are too few."""
-    return all(str(a["raised"]) == str(b["raised"]) for a, b in zip(one, other, strict=True))
+    return all(a["raised"].text == b["raised"].text for a, b in zip(one, other, strict=True))
 
 
 class _Nothing:
@@ -302,9 +334,65 @@ def _leaves(value: Any, name: str, tell: Sequence[str] = ()) -> Observation:
         return keys | {k: v for pair in pairs for k, v in pair.items()}
     if isinstance(value, np.ndarray):
         return {name: f"a NumPy array of shape {value.shape}, not a tensor"}
+    return {name: value.clone() if _is_tensor(value) else value}
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor as torch makes them, and not of a class that poses as one."""
+    return type(value) in (Tensor, nn.Parameter) and not vars(value)
+
+
+def _as_data(seen: Observation) -> Observation:
+    """An observation in which all that is no tensor, number or short text is told in words."""
+    return {str(name)[:LONGEST]: _datum(value) for name, value in seen.items()}
+
+
+def _datum(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
-    return {name: value.clone() if isinstance(value, Tensor) else value}
+    if _is_tensor(value):
+        if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
+            return f"a tensor that is {value.layout}, on {value.device}"
+        return value.detach().resolve_conj().resolve_neg()
+    if isinstance(value, Tensor):
+        return f"a {type(value).__name__}, not a plain tensor"
+    if type(value) is int and abs(value) >= 2**63:
+        return "a whole number of more than 63 bits"
+    if type(value) in (bool, int, float, type(None)):
+        return value
+    return (value if type(value) is str else _text(value))[:LONGEST]
+
+
+def foreign(value: Any) -> str:
+    """What about a student's result is not plain, e.g. "a Series", or "" if all of it is.
+
+    An object of any class could call itself equal to everything, so tests look at plain results.
+    """
+    kind = type(value)
+    if isinstance(value, Tensor):
+        if kind not in PLAIN:
+            return f"a {kind.__name__}, not a plain tensor"
+        return "a tensor with attributes of its own" if vars(value) else ""
+    if kind in (tuple, list, set) or kind in _RETURNED:
+        return next(filter(None, map(foreign, value)), "")
+    if kind is dict:
+        return next(filter(None, (foreign(part) for pair in value.items() for part in pair)), "")
+    if kind not in PLAIN or kind is np.ndarray and value.dtype.hasobject:
+        return f"a {kind.__name__}"
+    return ""
+
+
+def only_plain(function: Function) -> Function:
+    """The function, which raises Foreign where a result is not plain."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if found := foreign(result):
+            raise Foreign(f"{found}, where tensors, numbers or tuples of them are expected")
+        return result
+
+    return guarded
 
 
 def _gradients(outputs: list[Tensor], inputs: dict[str, Tensor]) -> Observation:
@@ -340,7 +428,10 @@ def _text(value: Any) -> str:
         return "None (is there a `return`?)"
     if isinstance(value, Tensor):
         shape = tuple(value.shape)
-        numbers = np.array2string(value.detach().numpy(), precision=4, separator=", ")
+        shown = value.detach()
+        if shown.dtype == torch.bfloat16:  # NumPy has none
+            shown = shown.float()
+        numbers = np.array2string(shown.numpy(), precision=4, separator=", ")
         kind = str(value.dtype).removeprefix("torch.")
         if value.numel() > 12:
             return f"{'an' if kind[0] == 'i' else 'a'} {kind} tensor of shape {shape}"
@@ -352,12 +443,16 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else f"{value!r:.80}"
 
 
-def _raised(error: Exception, function: Function) -> str:
+def _raised(error: BaseException, function: Function) -> Raised:
     """An exception with the student's own line in which it was raised."""
     own = getattr(getattr(function, "__code__", None), "co_filename", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     where = ""
     if frames:
         line = linecache.getline(own, frames[-1].lineno).strip()
-        where = f" in the line `{line}`" if line else f" in line {frames[-1].lineno}"
-    return f"It raises {type(error).__name__}{where}: {error}"
+        where = f" in the line `{line[:LONGEST]}`" if line else f" in line {frames[-1].lineno}"
+    try:
+        text = str.__str__(str(error))[:LONGEST]
+    except Exception:  # of a class of the student's
+        text = ""
+    return Raised(type(error).__name__, text, where)

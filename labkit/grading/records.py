@@ -14,8 +14,8 @@ import nbformat
 
 GRADED, REPAIRED, CRASHED, MANUAL, REFUSED = "graded", "repaired", "crashed", "manual", "refused"
 STATUSES = (GRADED, REPAIRED, CRASHED, MANUAL, REFUSED)  # from harmless to grave
-EXERCISE = re.compile(r"^\s*@\s*(?:\w+\.)*exercise\(\s*[\"']([^\"']+)[\"']", re.M)
-CHECK = re.compile(r"^\s*(?:\w+\.)*check\(\s*[\"']([^\"']+)[\"']\s*\)", re.M)
+EXERCISE = re.compile(r"^[ \t]*@\s*(?:\w+\.)*exercise\(\s*[\"']([^\"']+)[\"']", re.M)
+CHECK = re.compile(r"^[ \t]*(?:\w+\.)*check\(\s*[\"']([^\"']+)[\"']\s*\)", re.M)
 
 
 class Refused(Exception):

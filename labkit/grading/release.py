@@ -5,12 +5,15 @@ Effects, in this order:
 - a master with a mistake in its exercises is refused, by the id of the cell;
 - nbgrader's own preprocessors take solutions, hidden tests and outputs out, and lock the tests;
 - after a cell with the tag `still` stands its picture in the master: yours should look like this;
+- the copy says of which lab and release it is, so that `labkit check` knows an old one;
 - the Colab badge leads to the copy, and relative links lead out of its folder.
 Nothing changes if nothing has changed: a second release writes no file.
 """
 
 import ast
 import copy
+import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -107,8 +110,15 @@ def student_copy(notebook: nbformat.NotebookNode, master: Path) -> nbformat.Note
             cell.source = links(cell.source, master)
         cells += [cell, *filter(None, [stills.get(cell.id)])]
     made.cells = cells
+    made.metadata.labkit = {"lab": master.stem, "release": version(cells)}
     nbformat.validate(made)
     return made
+
+
+def version(cells: list[nbformat.NotebookNode]) -> str:
+    """What tells one release of a lab from another: 12 digits of a hash of its cells."""
+    text = json.dumps([[cell.id, cell.source] for cell in cells], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
