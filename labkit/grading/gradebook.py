@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -72,27 +73,45 @@ def copy_of(book: Path) -> Iterator[Path]:
         if book.is_file():
             with closing(sqlite3.connect(book)) as old, closing(sqlite3.connect(copy)) as new:
                 old.backup(new)
+        else:
+            begin(copy)
         yield copy
+
+
+def begin(book: Path) -> None:
+    """Notes the version in a new book; nbgrader would call `alembic`, which may not be on PATH."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from nbgrader.dbutil import ALEMBIC_DIR
+
+    settings = Config()
+    settings.set_main_option("script_location", ALEMBIC_DIR)
+    version = ScriptDirectory.from_config(settings).get_current_head()
+    with closing(sqlite3.connect(book)) as new:
+        new.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        new.execute("INSERT INTO alembic_version VALUES (?)", (version,))
+        new.commit()
 
 
 def fill(book: Path, course: Path, lab: Lab, load: Load, marks: list[Mark]) -> None:
     """Writes the lab and all results into a book by nbgrader's own preprocessors."""
     from nbgrader.api import Gradebook
+    from sqlalchemy import text
 
     url = f"sqlite:///{book}"
-    with Gradebook(url) as grades:
+    with warnings.catch_warnings(), Gradebook(url) as grades:
+        warnings.simplefilter("ignore")  # SQLAlchemy's, about nbgrader
+        grades.db.execute(text("PRAGMA synchronous=OFF"))  # a copy: who cares if power fails
         grades.update_or_create_assignment(lab.stem)
-    save_cells(url, lab)
-    for graded in load():
-        with Gradebook(url) as grades:
+        save_cells(url, lab)
+        for graded in load():
             submission_of(grades, graded, lab)
             before = scores(grades, graded, lab)
-        old = answers_in(course / "autograded" / graded.student / lab.stem / f"{lab.stem}.ipynb")
-        notebook = autograded(graded, lab)
-        save_grades(url, graded, lab, notebook)
-        same = answers_of(notebook) == old
-        own = [mark for mark in marks if mark.student == graded.student]
-        with Gradebook(url) as grades:
+            old = course / "autograded" / graded.student / lab.stem / f"{lab.stem}.ipynb"
+            notebook = autograded(graded, lab)
+            save_grades(grades, graded, lab, notebook)
+            same = answers_of(notebook) == answers_in(old)
+            own = [mark for mark in marks if mark.student == graded.student]
             settle(grades, graded, lab, before if same else {}, own)
 
 
@@ -100,7 +119,8 @@ def save_cells(url: str, lab: Lab) -> None:
     """Tells the book which cells the lab has, as `nbgrader generate_assignment` does."""
     from nbgrader import preprocessors as steps
 
-    notebook, resources = nbformat.reads(lab.master, 4), resources_of(url, lab)
+    notebook, resources = nbformat.reads(lab.master, 4), {}
+    names = {"notebook": lab.stem, "assignment": lab.stem, "db_url": url}
     for step in (
         steps.LockCells(),
         steps.ClearSolutions(code_stub={"python": stub()}),
@@ -109,18 +129,13 @@ def save_cells(url: str, lab: Lab) -> None:
         steps.ComputeChecksums(),
         steps.SaveCells(),
     ):
-        notebook, resources = step.preprocess(notebook, resources)
+        notebook, resources = step.preprocess(notebook, {"nbgrader": names} | resources)
 
 
 def stub() -> str:
     from labkit.grading.release import STUB
 
     return STUB
-
-
-def resources_of(url: str, lab: Lab, student: str = "") -> dict:
-    names = {"notebook": lab.stem, "assignment": lab.stem, "student": student, "db_url": url}
-    return {"nbgrader": names}
 
 
 def submission_of(grades, graded: Graded, lab: Lab) -> None:
@@ -143,10 +158,15 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def save_grades(url: str, graded: Graded, lab: Lab, notebook: nbformat.NotebookNode) -> None:
+def save_grades(grades, graded: Graded, lab: Lab, notebook: nbformat.NotebookNode) -> None:
+    """What nbgrader's SaveAutoGrades does, in a book that is open already."""
     from nbgrader.preprocessors import SaveAutoGrades
 
-    SaveAutoGrades().preprocess(notebook, resources_of(url, lab, graded.student))
+    step = SaveAutoGrades()
+    step.gradebook, step.student_id = grades, graded.student
+    step.notebook_id = step.assignment_id = lab.stem
+    for index, cell in enumerate(notebook.cells):
+        step.preprocess_cell(cell, {}, index)
 
 
 def autograded(graded: Graded, lab: Lab) -> nbformat.NotebookNode:
