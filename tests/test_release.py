@@ -134,12 +134,21 @@ def test_solutions_hidden_tests_and_outputs_are_gone(made, folder):
     assert found["lab01-double-test"].source == 'check("double")'
     code = [cell for cell in made.cells if cell.cell_type == "code"]
     assert all(cell.execution_count is None and not cell.outputs for cell in code)
-    assert set(made.metadata) == {"kernelspec", "language_info"}
+    assert set(made.metadata) == {"kernelspec", "labkit", "language_info"}
 
 
 def test_cells_keep_their_ids_and_order(made, cells):
     ids = [cell.id for cell in cells]
     assert [cell.id for cell in made.cells] == [*ids, "lab01-06-still"]
+
+
+def test_a_copy_says_which_release_of_which_lab_it_is(made, cells, folder):
+    facts = dict(made.metadata.labkit)
+    assert set(facts) == {"lab", "release"} and facts["lab"] == "01_toy"
+    cells[1].source += "  # changed"
+    release.release(save(cells, folder))
+    now = nbformat.read(folder / "student" / "01_toy.ipynb", 4).metadata.labkit
+    assert now["lab"] == "01_toy" and now["release"] != facts["release"]
 
 
 def test_nbgrader_finds_both_valid_and_the_tests_locked(made, cells, folder):

@@ -146,6 +146,17 @@ def test_what_a_lab_found_is_recorded_and_stands_beside_the_band(kit, folder):
     assert "<td" in made._repr_html_() and made._repr_html_().count("<table") == 1
 
 
+def test_a_notebook_saves_the_record_itself_beside_its_table(kit):
+    from IPython.core.formatters import DisplayFormatter
+
+    made = found(loss=0.123456789)
+    shown, _ = DisplayFormatter().format(made)
+    record = shown[results.MIME]
+    assert record["metrics"] == {"loss": 0.123456789} and record["seed"] == 3
+    assert all(value == made.content[fact] for fact, value in record.items())
+    assert "0.1235" in shown["text/html"] and "0.1235" in shown["text/plain"]
+
+
 @pytest.mark.parametrize("other", [{"profile": "cpu"}, {"data": "e"}, {"data_content": ["abc"]}])
 def test_a_band_of_another_profile_or_of_other_data_is_not_compared(kit, other):
     kit("labs", metrics={"loss": [1, 2, 3, 4, 5]}, **other)

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, reader
 
 from labkit.console import one_line
 from labkit.grading.records import REPAIRED, Finding, Refused
@@ -102,7 +102,7 @@ def whole_number(text: str) -> int | None:
 def upgraded(given: dict) -> Any:
     """A notebook of nbformat 3 as one of nbformat 4. Raises Refused."""
     try:
-        return nbformat.convert(nbformat.from_dict(given), 4)
+        return nbformat.convert(reader.reads(json.dumps(given)), 4)
     except Exception as error:  # nbformat looks at old notebooks without checking types
         old = "The notebook has an old format (nbformat 3 or before) and cannot be upgraded"
         raise Refused(f"{old}: {one_line(error)}") from error

@@ -19,6 +19,7 @@ from labkit.grading.records import MANUAL, Finding, Lab
 from labkit.grading.repair import PLAIN, SOLUTION, Part, same
 
 STAND_IN = "built-in stand-in"  # as labkit.data.images, which would import torch
+DRAWN = Finding("stand-in data", "The images were the built-in stand-in, not real ones.")
 RECORDS = re.compile(r"\bresults\.found\(")
 RARE = 1e-4  # the chance that an honest run's number counts as out of its band
 SHARE = 0.05  # of the mean: closer is never out of the band, for machines differ
@@ -34,8 +35,7 @@ def findings(cells: list[NotebookNode]) -> list[Finding]:
     found = execution(code) + complaints(code)
     said = [o.text for _, cell in code for o in cell.outputs if o.output_type == "stream"]
     if any(STAND_IN in text for text in said):
-        text = "The images were the built-in stand-in, not the real ones."
-        found.append(Finding("stand-in data", text))
+        found.append(DRAWN)
     return found
 
 
@@ -68,7 +68,7 @@ def execution(code: list[tuple[int, NotebookNode]]) -> list[Finding]:
         return [Finding("not executed", f"No cell was executed. {remedy}")] if code else []
     found = []
     if left := [number for (number, _), count in zip(code, counts, strict=True) if not count]:
-        text = f"{len(left)} of {len(code)} code cells were not executed: {listing(left)}. {remedy}"
+        text = f"Not executed: {len(left)} of {len(code)} code cells ({listing(left)}). {remedy}"
         found.append(Finding("not executed", text))
     ran = [count for count in counts if count]
     if ran != list(range(1, len(ran) + 1)):
@@ -107,8 +107,7 @@ def recorded(shows: list[NotebookNode], lab: Lab) -> list[Finding]:
         text = f"The recorded result is of profile {one_line(record['profile'], 20)}, not cpu."
         found.append(Finding("another profile", text))
     if STAND_IN in record["data"]:
-        text = "The recorded result is that of a built-in stand-in, not of real images."
-        found.append(Finding("stand-in data", text))
+        found.append(DRAWN)
     if wrong := hidden(record["metrics"], shown):
         text = f"The record and the visible table differ in {listing(wrong)}."
         found.append(Finding("record and table differ", text, MANUAL))
@@ -124,7 +123,7 @@ def checked(given: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(contents, list) or not 0 < len(metrics) <= METRICS:
         return None
-    plain = all(isinstance(v, int | float) or (isinstance(v, str)) for v in metrics.values())
+    plain = all(isinstance(v, int | float | str) for v in metrics.values())
     return record if plain else None
 
 

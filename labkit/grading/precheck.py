@@ -72,7 +72,7 @@ def check(raw: bytes, lab: Lab) -> Checked:
     findings += merged + old + mended + outputs.findings(notebook.cells)
     findings += outputs.results_of(cells, known, made.places, lab)
     drawn = outputs.pictures(cells, known, made.places)
-    return Checked(whole, findings, made.answers, drawn, made.added)
+    return Checked(whole, list(dict.fromkeys(findings)), made.answers, drawn, made.added)
 
 
 def release_note(
@@ -143,6 +143,9 @@ def main(path: Path, repaired: Path | None = None) -> int:
         raw = bounded(path)
         lab = lab_of(read(raw), folders.repository() / "notebooks" / "student")
         found = check(raw, lab)
+        if repaired:
+            with replacing(repaired) as part:
+                part.write_text(nbformat.writes(found.notebook) + "\n", "utf-8", newline="\n")
     except (OSError, Refused) as error:
         print(f"labkit: {path}: {one_line(error, 500)}", file=sys.stderr)
         return 2
@@ -154,8 +157,6 @@ def main(path: Path, repaired: Path | None = None) -> int:
     if not mend:
         say("  ok    nothing to mend", sys.stdout)
     if repaired:
-        with replacing(repaired) as part:
-            part.write_text(nbformat.writes(found.notebook) + "\n", encoding="utf-8", newline="\n")
         say(f"The repaired copy is {repaired}: run all its cells and save it.", sys.stdout)
     return 1 if mend else 0
 
