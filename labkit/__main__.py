@@ -51,7 +51,10 @@ def parser() -> argparse.ArgumentParser:
     layout = "also lay out nbgrader's source/ and release/ in this folder"
     handed.add_argument("--course", metavar="DIR", type=Path, help=layout)
     add_grading(commands, form)
-    commands.add_parser("doctor", help="check this machine: one line per item, ok or the remedy")
+    asked = "check this machine: one line per item, ok or the remedy"
+    doctor = commands.add_parser("doctor", help=asked)
+    needed = "also what grading needs: the sandbox, memory, nbgrader"
+    doctor.add_argument("--grading", action="store_true", help=needed)
     return top
 
 
@@ -133,7 +136,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.command == "doctor":
         from labkit import doctor
 
-        return doctor.main()
+        return doctor.main(arguments.grading)
     if arguments.command == "release":
         from labkit.grading import release
 

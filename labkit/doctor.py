@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 from labkit import folders
@@ -162,15 +163,24 @@ def check_all() -> Iterator[Item]:
     yield from check_data(reachable)
 
 
-def main() -> int:
-    """Prints the report. Returns 0 when nothing must be mended, else 1."""
+def check_grading() -> Iterator[Item]:
+    """What an instructor needs beyond that, to grade what students hand in."""
+    from labkit.grading import machine
+
+    yield from (Item(*found) for found in machine.check())
+
+
+def main(grading: bool = False) -> int:
+    """Prints the report, with `grading` an instructor's. Returns 1 if something must be mended."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path that can be told from others
-    broken = 0
+    said, broken = set(), 0
     try:
-        for item in check_all():
-            print(item, flush=True)
-            broken += bool(item.remedy)
+        for item in chain(check_all(), check_grading() if grading else ()):
+            if str(item) not in said:  # a package may be needed for two reasons
+                print(item, flush=True)
+                broken += bool(item.remedy)
+            said.add(str(item))
         print(f"\n{broken or 'nothing'} to mend", flush=True)
     except BrokenPipeError:  # e.g. `doctor | head`
         close_stdout()
