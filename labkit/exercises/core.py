@@ -153,7 +153,7 @@ class Exercise:
                 try:
                     found.append(_as_data(look()))
                 except (Exception, SystemExit) as error:  # whatever a student's code may raise
-                    found.append({"raised": _raised(error, function)})
+                    found.append({"raised": raised(error, _file_of(function))})
         return found
 
     def same(self, one: list[Observation], other: list[Observation]) -> bool:
@@ -443,9 +443,12 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else f"{value!r:.80}"
 
 
-def _raised(error: BaseException, function: Function) -> Raised:
-    """An exception with the student's own line in which it was raised."""
-    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+def _file_of(function: Function) -> str | None:
+    return getattr(getattr(function, "__code__", None), "co_filename", None)
+
+
+def raised(error: BaseException, own: str | None) -> Raised:
+    """An exception with the line in which it was raised in the file `own`, the student's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     where = ""
     if frames:

@@ -6,12 +6,16 @@ Both find what a student may plausibly try. Code in the same process can always 
 
 import ast
 import builtins
+import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+import labkit
 from labkit.grading.records import GRADED, MANUAL, Finding
 
 # ── what a process may have changed ──
@@ -78,6 +82,7 @@ def snapshot() -> Snapshot:
                     things.setdefault(id(value), (f"{name}.{key}", value))
     for kind in (torch.Tensor, torch._C.TensorBase, torch.Generator):
         things[id(kind)] = (f"torch.{kind.__name__}", kind)
+    _settle(thing for _, thing in things.values())
     held = []
     for name, thing in things.values():
         values = dict(vars(thing))
@@ -110,6 +115,16 @@ def restore(before: Snapshot) -> list[str]:
     return changed + _modes(before)
 
 
+def _settle(things: Iterator[Any]) -> None:
+    """Makes an optimizer of each class, for the first of a class gets its `step` wrapped."""
+    import torch
+
+    kinds = [t for t in things if isinstance(t, type) and issubclass(t, torch.optim.Optimizer)]
+    for kind in kinds:
+        with contextlib.suppress(Exception):  # one that needs more arguments
+            kind([torch.nn.Parameter(torch.zeros(1, 1))], lr=0.1)
+
+
 def _of_torch_or_labkit(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in ("torch", "labkit")
 
@@ -123,16 +138,14 @@ def _functions(value: Any) -> Iterator[FunctionType]:
     for _ in range(8):
         if isinstance(value, FunctionType):
             yield value
-        value = next(
-            (
-                inner
-                for key in ("__wrapped__", "__func__", "fget")
-                if (inner := getattr(type(value), key, None) and getattr(value, key, None))
-                or (inner := isinstance(value, FunctionType) and value.__dict__.get(key))
-            ),
-            None,
-        )
-        if value is None:
+            value = value.__dict__.get("__wrapped__")
+        elif isinstance(value, staticmethod | classmethod):
+            value = value.__func__
+        elif isinstance(value, property):
+            value = value.fget
+        elif isinstance(value, functools.cached_property):
+            value = value.func
+        else:
             return
 
 
@@ -195,29 +208,42 @@ def _modes(before: Snapshot) -> list[str]:
 
 # ── what can be read in a cell ──
 
-DANGEROUS = set(
-    "IPython _thread ast asyncio atexit builtins cffi cloudpickle code codeop concurrent ctypes dill"
-    " dis faulthandler fcntl ftplib gc http importlib inspect joblib linecache marshal mmap"
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+DANGEROUS = _words(
+    "IPython _thread ast asyncio atexit builtins cffi cloudpickle code codeop concurrent ctypes"
+    " dill dis faulthandler fcntl ftplib gc http importlib inspect joblib linecache marshal mmap"
     " multiprocessing nbgrader os pickle pkgutil platform psutil pty requests resource runpy"
-    " select shelve shutil signal site socket ssl subprocess sys threading traceback types unittest"
-    " urllib weakref zipimport".split()
+    " select shelve shutil signal site socket ssl subprocess sys threading traceback types"
+    " unittest urllib weakref zipimport"
 )
-MILD = set("csv glob io json pathlib sqlite3 tempfile zipfile".split())
-CALLS = set(
-    "__import__ breakpoint compile delattr eval exec globals locals memoryview setattr vars".split()
+MILD = _words("csv glob io json pathlib sqlite3 tempfile zipfile")
+CALLS = _words(
+    "__import__ breakpoint compile delattr eval exec globals locals memoryview setattr vars"
 )
-ENDS = {"exit", "quit"}
-POSES = set(  # methods by which an object can pretend to be another
+ENDS = _words("exit quit input")
+POSES = _words(  # methods by which an object can pretend to be another
     "__array__ __array_function__ __array_ufunc__ __bool__ __class__ __contains__ __del__ __eq__"
     " __float__ __ge__ __getattr__ __getattribute__ __gt__ __hash__ __index__ __instancecheck__"
     " __int__ __le__ __lt__ __ne__ __setattr__ __subclasscheck__ __torch_dispatch__"
-    " __torch_function__".split()
+    " __torch_function__"
 )
-USUAL = set("__init__ __call__ __len__ __getitem__ __name__ __doc__ __iter__ __next__".split())
-OURS = {"reference", "solutions", "probes", "diagnose", "_handles", "whose"}
-GIVEN = {"check", "display", "exercise", "hint", "progress", "yours"}  # every lab imports these
-HARMLESS = ("labkit.plots", "labkit.profile", "labkit.results", "labkit.widgets", "labkit.exercises")
-MAGICS = set("config load_ext matplotlib pip precision time timeit capture".split())
+USUAL = _words("__init__ __call__ __len__ __getitem__ __name__ __doc__ __iter__ __next__")
+OURS = _words("reference solutions probes diagnose judge observations _handles whose")
+OF_TORCH = _words("torch.load torch.save torch.hub torch.ops torch.library torch.overrides")
+GIVEN = _words("check display exercise hint progress yours")  # every lab imports these
+SHOWS = ("plots", "profile", "results", "widgets", "exercises")  # parts of labkit without answers
+MAGICS = _words("config load_ext matplotlib pip precision time timeit capture")
+MORE, KITS, LEFT = "looks at more than the exercise", "uses the kit's own answer", "left-in raise"
+SENTENCES = (
+    (MORE, MANUAL, "It uses what no exercise needs: {}."),
+    (MORE, GRADED, "It uses what the exercise does not need: {}."),
+    (KITS, MANUAL, "It uses labkit where the lab's own solution does not: {}."),
+    (LEFT, GRADED, "The `raise` of the stub is still there beside written lines, in {}."),
+)
 
 
 def as_python(source: str) -> str:
@@ -256,17 +282,10 @@ def scan(source: str, solution: str = "", imports: str = "") -> list[Finding]:
     known = _aliases(ast.parse(as_python(imports)))
     seen, usual = _uses(tree, known), _uses(allowed, known)
     findings = []
-    for kind, status, told in (
-        ("looks at more than the exercise", MANUAL, "It uses what no exercise needs: {}."),
-        ("looks at more than the exercise", GRADED, "It uses what the exercise does not need: {}."),
-        ("uses the kit's own answer", MANUAL, "It calls labkit where the lab's solution does not:"),
-        ("left-in raise", GRADED, "The stub's `raise` is still there beside written lines."),
-    ):
+    for kind, status, sentence in SENTENCES:
         found = sorted({what for k, s, what in seen - usual if (k, s) == (kind, status)})
         if found:
-            text = told.format(", ".join(found)) if "{}" in told else told
-            text += f" {', '.join(found)}." if told.endswith(":") else ""
-            findings.append(Finding(kind, text[:1_000], status))
+            findings.append(Finding(kind, sentence.format(", ".join(found)[:500]), status))
     return findings
 
 
@@ -274,14 +293,13 @@ def _uses(tree: ast.AST, known: dict[str, str]) -> set[tuple[str, str, str]]:
     """(kind, status, what) of everything in a tree that a human may want to see."""
     aliases = known | _aliases(tree)
     found = set()
-    more = "looks at more than the exercise"
     for node in ast.walk(tree):
-        found |= {(more, status, what) for status, what in _imported(node)}
-        found |= {(more, status, what) for status, what in _called(node, aliases)}
-        found |= {(more, MANUAL, what) for what in _reached(node, aliases)}
-        found |= {("uses the kit's own answer", MANUAL, what) for what in _of_kit(node, aliases)}
+        found |= {(MORE, status, what) for status, what in _imported(node)}
+        found |= {(MORE, status, what) for status, what in _called(node, aliases)}
+        found |= {(MORE, MANUAL, what) for what in _reached(node, aliases)}
+        found |= {(KITS, MANUAL, what) for what in _of_kit(node, aliases)}
         if isinstance(node, ast.FunctionDef) and _stub_left(node):
-            found.add(("left-in raise", GRADED, node.name))
+            found.add((LEFT, GRADED, node.name))
     return found
 
 
@@ -320,7 +338,7 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         if node.id in CALLS or node.id.startswith("__") and node.id != "__name__":
             yield MANUAL, node.id
-        elif node.id in ENDS | {"input"}:
+        elif node.id in ENDS:
             yield GRADED, node.id
     if not isinstance(node, ast.Call):
         return
@@ -336,24 +354,28 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
         harmless = node.func.attr.endswith("_magic") and first in MAGICS
         yield (GRADED if harmless else MANUAL), f"{node.func.attr} {first}".strip()[:80]
-    elif name == "get_ipython" and not getattr(node, "harmless", False):
-        yield GRADED, "get_ipython"
+        node.func.value.told = True  # the walk comes to it later
+    elif name == "get_ipython" and not hasattr(node, "told"):
+        yield MANUAL, "get_ipython"
 
 
 def _reached(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
     """Inner parts of objects, classes that pose as others, and changes of imported modules."""
     if isinstance(node, ast.Attribute):
         name = _dotted(node, aliases)
+        of_exercises = name.startswith("labkit.exercises.") and node.attr not in GIVEN
         inner = node.attr.startswith("__") and node.attr.endswith("__") and node.attr not in USUAL
-        if inner or node.attr in OURS or name.startswith(("labkit.grading", "torch._C")):
+        top = name.partition(".")[0]
+        if (
+            inner
+            or of_exercises
+            or node.attr in OURS
+            or name.startswith(("labkit.grading", "torch._C"))
+        ):
             yield f".{node.attr}"
-        elif not isinstance(node.ctx, ast.Load) and name.partition(".")[0] in _tops(aliases):
+        elif not isinstance(node.ctx, ast.Load) and top in _tops(aliases):
             yield f"{name} = …"
-        elif name.partition(".")[0] in DANGEROUS and name.partition(".")[0] in _tops(aliases):
-            yield name
-        elif name.startswith("torch.") and node.attr in ("load", "save", "hub", "ops", "library"):
-            yield name
-        elif name.startswith("labkit.exercises.") and node.attr not in GIVEN:
+        elif top in DANGEROUS and top in _tops(aliases) or name in OF_TORCH:
             yield name
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in POSES:
         yield f"def {node.name}"
@@ -366,25 +388,14 @@ def _tops(aliases: dict[str, str]) -> set[str]:
 
 
 def _of_kit(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
-    """Functions and classes of labkit, constants and what draws pictures apart."""
+    """Functions and classes of labkit, without constants and what draws pictures."""
     if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-        name = _dotted(node, aliases)
-        last = name.split(".")[-1]
-        if not name.startswith("labkit.") or name.startswith(HARMLESS) or last.isupper():
+        first, *parts = _dotted(node, aliases).split(".")
+        if first != "labkit" or not parts or parts[0] in SHOWS or parts[-1].isupper():
             return
-        module = sys.modules.get(name)
-        if not isinstance(module, ModuleType) and not _is_module(name):
-            yield name
-
-
-def _is_module(name: str) -> bool:
-    """Whether a dotted name is a module of labkit, which is not imported for that."""
-    from pathlib import Path
-
-    import labkit
-
-    path = Path(labkit.__file__).parent.joinpath(*name.split(".")[1:])
-    return path.is_dir() or path.with_suffix(".py").is_file()
+        path = Path(labkit.__file__).parent.joinpath(*parts)
+        if not path.is_dir() and not path.with_suffix(".py").is_file():
+            yield ".".join(["labkit", *parts])
 
 
 def _dotted(node: ast.AST, aliases: dict[str, str]) -> str:
