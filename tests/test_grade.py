@@ -368,7 +368,7 @@ def test_two_runs_do_not_write_into_one_folder(top, handed, capsys):
 def test_a_dask_cluster_gives_the_same_results(top, handed):
     distributed = pytest.importorskip("distributed", reason="pip install -r requirements.txt")
     run(handed, in_a_while, out=top / "threads", unsafe=True)
-    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    options = dict(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None)
     with distributed.LocalCluster(**options) as cluster:
         cluster_run = dict(scheduler=cluster.scheduler_address, unsafe=True)
         assert run(handed, in_a_while, **cluster_run) == 0

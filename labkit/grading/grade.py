@@ -282,7 +282,7 @@ def collect(waiting: dict, run: Run) -> None:
         submission, key = waiting.pop(future)
         try:
             graded, seconds = future.result()
-            run.seconds.append(seconds)
+            run.seconds += [seconds] * (graded.status != REFUSED)  # which takes no time
         except (Exception, futures.CancelledError) as error:  # a worker that was lost
             graded = autograde.failed(submission, run.lab, error)
         save(graded, "" if is_failed(graded) else key, run)
