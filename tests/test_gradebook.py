@@ -157,6 +157,7 @@ def test_an_edit_in_the_book_during_the_run_is_not_lost(top, graded, monkeypatch
 
 def test_other_labs_and_students_of_a_course_stay(top, graded):
     (top / "course").mkdir()
+    gradebook.begin(top / "course" / "gradebook.db")
     with api.Gradebook(f"sqlite:///{top / 'course' / 'gradebook.db'}") as open_book:
         open_book.add_assignment("00_other")
         open_book.add_student("zoe", first_name="Zoe")
