@@ -287,6 +287,13 @@ def test_a_missing_solution_is_put_back_as_a_stub_with_no_answer(perfect, with_t
     assert ids.index("toy-square") < ids.index("toy-square-test")
 
 
+def test_tests_alone_are_a_submission_without_answers(perfect):
+    gone = ("toy-double", "toy-square", "toy-why")
+    perfect["cells"] = [c for c in perfect["cells"] if c["id"] not in gone]
+    made = check(perfect)
+    assert set(made.answers.values()) == {""} and made.pictures == {}
+
+
 def test_a_test_above_its_exercise_is_moved_below(perfect):
     perfect["cells"][2:4] = perfect["cells"][3:1:-1]
     made = check(perfect)
@@ -390,10 +397,16 @@ def cells_of(cells):
         (b'{"worksheets": 3, "nbformat": 3}', "old format"),
         (b"[" * 100_000, "no JSON"),
         (b"[" * 100 + b"]" * 100, "levels deep"),
-        (b"[{}" + b",{}" * 1_000_001 + b"]", "lists and objects"),
+        (b"[{}" + b",{}" * 300_001 + b"]", "lists and objects"),
         (b'{"cells": ' + b"1" * 5_000 + b"}", "no list of cells"),
         (b" " * 30_000_001, "30 MB"),
         (cells_of([{}] * 10_000), "10,000 cells"),
+        (
+            cells_of(
+                [{"cell_type": "code", "outputs": [{"output_type": "stream", "text": ""}] * 20_001}]
+            ),
+            "20,001 outputs",
+        ),
         (cells_of([{"cell_type": "code", "source": "x" * 200_001}]), "200,001 characters"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

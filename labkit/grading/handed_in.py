@@ -18,7 +18,8 @@ from labkit.grading.records import REPAIRED, Finding, Refused
 BYTES = 30_000_000  # of a notebook
 CELLS = 2_000  # of a notebook
 SOURCE = {"code": 200_000, "markdown": 5_000_000, "raw": 5_000_000}  # characters of a cell
-CONTAINERS = 1_000_000  # lists and objects of the JSON: each costs memory, however few bytes it has
+OUTPUTS = 20_000  # of a notebook
+CONTAINERS = 300_000  # lists and objects of the JSON: each costs memory, however few bytes it has
 DEPTH = 60  # of nested lists and objects
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # may be half a character of UTF-16
@@ -42,6 +43,8 @@ def opened(raw: bytes) -> tuple[NotebookNode, list[Finding]]:
         raise Refused(f"The notebook has {many:,} cells; more than {CELLS:,} are not read.")
     cells = [cell_of(cell, number, wrong) for number, cell in enumerate(given["cells"], 1)]
     cells = [cell for cell in cells if cell]
+    if (many := sum(len(cell.get("outputs", [])) for cell in cells)) > OUTPUTS:
+        raise Refused(f"The notebook has {many:,} outputs; more than {OUTPUTS:,} are not read.")
     facts = {k: mapping(v) for k, v in mapping(given.get("metadata")).items() if k == "labkit"}
     whole = {"nbformat": 4, "nbformat_minor": 5, "metadata": facts, "cells": cells}
     findings = give_ids(cells, has_ids=has_ids(given))

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 import math
 import re
 import statistics
@@ -202,8 +203,7 @@ def pictures(
         if known[k].kind == PLAIN and "still" in known[k].cell.metadata.get("tags", [])
     }
     found = {}
-    ends = [i for i, _ in starts[1:]] + [len(cells)]
-    for (start, name), end in zip(starts, ends, strict=True):
+    for (start, name), (end, _) in itertools.pairwise([*starts, (len(cells), "")]):
         here = sorted(range(start, end), key=lambda i: (i not in still, i))
         drawn = (
             picture(output.data)

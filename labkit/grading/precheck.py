@@ -68,7 +68,6 @@ def check(raw: bytes, lab: Lab) -> Checked:
         old = [Finding("cells changed", f"Cells of the lab were changed: {listing(made.changed)}.")]
     facts = {"nbformat": 4, "nbformat_minor": 5, "metadata": copy.deepcopy(released.metadata)}
     whole = nbformat.from_dict(facts | {"cells": made.cells})
-    nbformat.validate(whole)
     findings += merged + old + mended + outputs.findings(notebook.cells)
     findings += outputs.results_of(cells, known, made.places, lab)
     drawn = outputs.pictures(cells, known, made.places)
@@ -132,19 +131,19 @@ def lab_of(notebook: NotebookNode, folder: Path) -> Lab:
     return best
 
 
-def main(path: Path, repaired: Path | None = None) -> int:
+def main(path: Path, repair: Path | None = None) -> int:
     """Prints what there is to mend in a notebook, and returns the exit status.
 
-    0: nothing; 1: something; 2: it cannot be read. repaired: where a repaired copy goes.
+    0: nothing; 1: something; 2: it cannot be read. repair: where a repaired copy goes.
     """
     try:
-        if repaired and repaired.exists():
-            raise Refused(f"{repaired} exists: give --repair the name of a new file.")
+        if repair and repair.exists():
+            raise Refused(f"{repair} exists: give --repair the name of a new file.")
         raw = bounded(path)
         lab = lab_of(read(raw), folders.repository() / "notebooks" / "student")
         found = check(raw, lab)
-        if repaired:
-            with replacing(repaired) as part:
+        if repair:
+            with replacing(repair) as part:
                 part.write_text(nbformat.writes(found.notebook) + "\n", "utf-8", newline="\n")
     except (OSError, Refused) as error:
         print(f"labkit: {path}: {one_line(error, 500)}", file=sys.stderr)
@@ -156,8 +155,8 @@ def main(path: Path, repaired: Path | None = None) -> int:
         say(f"  {word}  {finding.kind}: {one_line(finding.text, 500)}", sys.stdout)
     if not mend:
         say("  ok    nothing to mend", sys.stdout)
-    if repaired:
-        say(f"The repaired copy is {repaired}: run all its cells and save it.", sys.stdout)
+    if repair:
+        say(f"The repaired copy is {repair}: run all its cells and save it.", sys.stdout)
     return 1 if mend else 0
 
 
