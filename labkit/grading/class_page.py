@@ -21,17 +21,16 @@ from labkit.grading.records import (
     REFUSED,
     REPAIRED,
     STATUSES,
+    Answer,
     Graded,
     Lab,
 )
 
-STATES = ("right", "wrong", "not attempted", "crashed", "manual")
-WORDS = {"manual": "waiting"}  # for a human's marks
+STATES = ("right", "wrong", "not attempted", "crashed", "marked", "waiting")
 MISTAKES = 5  # of an exercise, the most frequent first
 SHOWN = 30  # pairs with their code
 LINES, WIDTH = 120, 300  # of an answer that are compared
-SHAPE = re.compile(r"[\w.]*\w")  # a name with its attributes, or a number
-WORD = re.compile(r"[\w.]*\w|[^\w]")
+WORD = re.compile(r"\w+|\W")
 INK = {"light": ("#1a1a1a", "#0072B2", "#D55E00"), "dark": ("#e8e8e8", "#56B4E9", "#ff9e5e")}
 
 
@@ -41,7 +40,7 @@ def page(results: list[Graded], lab: Lab) -> str:
     codes = {s: {k: v for k, v in a.items() if k not in lab.free_text} for s, a in answers.items()}
     overlaps = similarity.overlaps(codes, given(lab))
     alike = [overlap for overlap in overlaps if overlap.is_alike]
-    names = {g.student: sheets.plain(g.name) or g.student for g in results}
+    names = called(results)
     exercises = [exercise(name, results, lab) for name in lab.points]
     totals = [g.total for g in results if g.total is not None]
     return (
@@ -65,8 +64,6 @@ def page(results: list[Graded], lab: Lab) -> str:
             else {},
             exercises=exercises,
             failed=failed_most(exercises),
-            states=STATES,
-            words=WORDS,
             alike=alike,
             pairs=[pair(o, codes, lab) for o in alike[:SHOWN]],
             overlaps=overlaps,
@@ -75,6 +72,13 @@ def page(results: list[Graded], lab: Lab) -> str:
             scatter=figures(lambda ax, *ink: draw_overlaps(ax, overlaps, *ink)) if overlaps else {},
         )
     )
+
+
+def called(results: list[Graded]) -> dict[str, str]:
+    """The names by student; those of the same name are told apart by their keys."""
+    names = {g.student: sheets.plain(g.name) or g.student for g in results}
+    counts = Counter(names.values())
+    return {key: name if counts[name] == 1 else f"{name} ({key})" for key, name in names.items()}
 
 
 def people(results: list[Graded], lab: Lab) -> Iterator[tuple[Graded, list[tuple[str, str]]]]:
@@ -100,7 +104,8 @@ def waiting(results: list[Graded], lab: Lab) -> dict[str, int]:
 def exercise(name: str, results: list[Graded], lab: Lab) -> dict[str, Any]:
     """How an exercise was answered: the number of each state, and the most frequent mistakes."""
     answers = [decided[name] for g in results if name in (decided := sheets.decided(g))]
-    states = Counter(a.state if a.state in STATES else "manual" for a in answers)
+    earned = [a.earned for a in answers if a.earned is not None]
+    states = Counter(state(answer) for answer in answers)
     counts = Counter(mistake for a in answers for mistake in a.mistakes)
     sentences: dict[str, str] = {}
     for answer in answers:
@@ -111,6 +116,7 @@ def exercise(name: str, results: list[Graded], lab: Lab) -> dict[str, Any]:
         "name": name,
         "points": lab.points[name],
         "n": len(answers),
+        "mean": statistics.fmean(earned) if earned else None,
         "states": {state: states[state] for state in STATES if states[state]},
         "failed": sum(states[s] for s in ("wrong", "not attempted", "crashed")),
         "mistakes": [(counts[m], sheets.plain(m), sentences.get(m, "")) for m in frequent][
@@ -119,6 +125,13 @@ def exercise(name: str, results: list[Graded], lab: Lab) -> dict[str, Any]:
         "others": max(0, len(frequent) - MISTAKES),
         "nameless": sum(a.state == "wrong" and not a.mistakes for a in answers),
     }
+
+
+def state(answer: Answer) -> str:
+    """How an answer stands: its state, or whether it waits for a human's marks."""
+    if answer.earned is None:
+        return "waiting"
+    return answer.state if answer.state in STATES else "marked"
 
 
 def failed_most(exercises: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -153,7 +166,7 @@ def compared(one: str, other: str) -> Iterator[tuple[list, list]]:
         [line[:WIDTH] for line in sheets.plain(code, lines=True).strip("\n").splitlines()[:LINES]]
         for code in (one, other)
     )
-    shapes = [[SHAPE.sub("x", line) for line in lines] for lines in (left, right)]
+    shapes = [[re.sub(r"\w+", "x", line) for line in lines] for lines in (left, right)]
     matcher = difflib.SequenceMatcher(None, *shapes, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
@@ -177,7 +190,7 @@ def figures(draw: Callable) -> dict[str, str]:
     found = {}
     for theme, (ink, colour, marked) in INK.items():
         look = {key: ink for key in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")}
-        look |= {"axes.edgecolor": ink, "svg.hashsalt": "labkit", "font.size": 10.5}
+        look |= {"axes.edgecolor": ink, "svg.hashsalt": "labkit", "font.size": 11.5}
         with matplotlib.rc_context(look):
             figure = Figure(figsize=(5.6, 3), layout="constrained")
             draw(figure.subplots(), ink, colour, marked)
@@ -224,28 +237,26 @@ def draw_overlaps(
 
     most = max(similarity.ENOUGH * 1.6, max(o.common for o in overlaps) * 1.08)
     corner = [similarity.ENOUGH - 0.5, most], [similarity.ALIKE, similarity.ALIKE]
-    ax.fill_between(*corner, 1.06, color=marked, alpha=0.14, linewidth=0)
+    ax.fill_between(*corner, 1.14, color=marked, alpha=0.14, linewidth=0)
     others = [o for o in overlaps if not o.is_alike]
-    under = dict(ha="center", va="top", fontsize="small", weight="bold")
+    above = dict(ha="center", va="bottom", fontsize="small", weight="bold")
     points = [o.common for o in others], [o.score for o in others]
     ax.scatter(*points, s=14, color=colour, alpha=0.45, linewidths=0, rasterized=True)
-    for place, numbers in places(overlaps[:SHOWN], most).items():
-        ax.plot(*place, "o", ms=7, color=marked)
-        text = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} …"
-        ax.annotate(text, place, (0, -6), textcoords="offset points", **under)
+    alike = [o for o in overlaps[:SHOWN] if o.is_alike]
+    ax.plot([o.common for o in alike], [o.score for o in alike], "o", ms=7, color=marked)
+    for place, numbers in labels(alike, most).items():
+        text = ", ".join(map(str, numbers[:3])) + " …" * (len(numbers) > 3)
+        ax.annotate(text, place, (0, 6), textcoords="offset points", **above)
     ax.set(xlabel="distinctive pieces of code in common", ylabel="share of the fewer pieces")
-    ax.set(xlim=(0, most), ylim=(0, 1.06))
+    ax.set(xlim=(0, most), ylim=(0, 1.14), yticks=[k / 5 for k in range(6)])
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     sns.despine(ax=ax)
 
 
-def places(
-    overlaps: list[similarity.Overlap], width: float
-) -> dict[tuple[float, float], list[int]]:
-    """Where in the figure the pairs to look at are, with their numbers; neighbours are one dot."""
+def labels(alike: list[similarity.Overlap], width: float) -> dict[tuple[float, float], list[int]]:
+    """Where in the figure the numbers of the pairs go; neighbours have one label."""
     found: dict[tuple[float, float], list[int]] = {}
-    for k, o in enumerate(overlaps):
-        if o.is_alike:
-            near = (p for p in found if abs(p[0] - o.common) < width / 18 and p[1] - o.score < 0.1)
-            found.setdefault(next(near, (o.common, o.score)), []).append(k + 1)
+    for k, o in enumerate(alike, 1):
+        near = (p for p in found if abs(p[0] - o.common) < width / 12 and p[1] - o.score < 0.1)
+        found.setdefault(next(near, (o.common, o.score)), []).append(k)
     return found

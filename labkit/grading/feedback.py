@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -56,7 +57,7 @@ def page(graded: Graded, lab: Lab) -> str:
             title=title(lab),
             total=total(graded, lab),
             said=SAID[graded.status],
-            findings=[(f.kind, without_tests(f.text, lab), f.status) for f in of_notebook],
+            findings=[(f.kind, sheets.plain(f.text, lines=True), f.status) for f in of_notebook],
             answers=blocks,
         )
     )
@@ -66,21 +67,25 @@ def block(answer: Answer, graded: Graded, lab: Lab) -> dict[str, Any]:
     """What the page shows of one answer."""
     prose, cut = answer.name in lab.free_text, len(answer.source) > CODE
     source = sheets.plain(answer.source[:CODE], lines=True).strip("\n")
+    marked = "waits for a person" if answer.earned is None else "marked by a person"
+    drawn, width = picture(answer.picture)
     return {
         "name": answer.name,
         "sign": SIGNS.get(answer.state, "…"),
         "state": answer.state,
+        "said": answer.state if answer.state != "manual" else marked,
         "marks": sheets.marks(answer),
-        "text": without_tests(answer.text, lab),
+        "text": sheets.plain(answer.text, lines=True),
         "findings": [
-            (f.kind, without_tests(f.text, lab), f.status)
+            (f.kind, sheets.plain(f.text, lines=True), f.status)
             for f in graded.findings
             if f.exercise == answer.name
         ],
         "prose": source if prose else "",
         "code": "" if prose else coloured(source),
         "cut": cut,
-        "picture": picture(answer.picture),
+        "picture": drawn,
+        "width": width,
     }
 
 
@@ -92,7 +97,7 @@ def total(graded: Graded, lab: Lab) -> dict[str, str]:
     known = sum(a.earned or 0 for a in graded.answers)
     waiting = sum(a.points for a in graded.answers if a.earned is None)
     if graded.status == REFUSED:
-        return {"points": "–", "most": most, "open": "not graded"}
+        return {"points": "", "most": most, "open": "no grade yet"}
     waits = f"{sheets.number(waiting)} more wait for a person"
     return {"points": sheets.number(known), "most": most, "open": f"so far; {waits}"}
 
@@ -124,27 +129,32 @@ def code_colours(style: str) -> str:
     return "\n".join(re.sub(r";?\s*(?:background-color|border)[^;}]*", "", rule) for rule in rules)
 
 
-def picture(given: str) -> str:
-    """A picture as data URI, or "" unless it is a PNG of sensible size from end to end."""
+def picture(given: str) -> tuple[str, int]:
+    """A picture as data URI, and its width; ("", 0) unless it is a PNG of sensible size."""
     try:
         data = base64.b64decode(given, validate=True)
         if not data or len(data) > LARGEST:
-            return ""
+            return "", 0
         image = Image.open(io.BytesIO(data), formats=["PNG"])
         if image.width * image.height > PIXELS:
-            return ""
+            return "", 0
         image.verify()
     except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return ""
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+        return "", 0
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}", image.width
 
 
-def without_tests(text: str, lab: Lab) -> str:
-    """A text in which no assertion of a hidden test is left, should one ever get in."""
-    text = sheets.plain(text, lines=True)
-    for line in secrets(lab.master):
-        text = text.replace(line, "…")
-    return text
+def without_tests(graded: Graded, lab: Lab) -> Graded:
+    """The same with no assertion of a hidden test in its texts, should one ever get there."""
+
+    def safe(text: str) -> str:
+        for line in secrets(lab.master):
+            text = text.replace(line, "…")
+        return text
+
+    findings = [replace(f, text=safe(f.text)) for f in graded.findings]
+    answers = [replace(a, text=safe(a.text)) for a in graded.answers]
+    return replace(graded, findings=findings, answers=answers)
 
 
 @cache
@@ -160,6 +170,7 @@ def secrets(master: str) -> tuple[str, ...]:
     return tuple(sorted({line for line in lines if line.startswith("assert ")}, key=len)[::-1])
 
 
+@cache
 def title(lab: Lab) -> str:
     """The first heading of a lab, or its file name."""
     for cell in nbformat.reads(lab.master, 4).cells:

@@ -26,7 +26,8 @@ def write(out: Path, lab: Lab, load: Callable[[], Iterator[Graded]]) -> None:
     no file name or is there twice, and OSError if a file cannot be written.
     """
     kept: dict[str, Graded] = {}
-    for graded in load():
+    for whole in load():
+        graded = feedback.without_tests(whole, lab)
         if not KEY.fullmatch(graded.student) or graded.student in kept:
             remedy = "submissions.find() makes keys of letters, digits, '-', '_' and '.', each once"
             raise ValueError(f"the student's key {graded.student!r} cannot name a page; {remedy}")
