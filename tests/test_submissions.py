@@ -194,6 +194,11 @@ def test_a_lone_student_of_nbgrader_stays_one(tmp_path):
     assert contents(find(spread(tmp_path / "submitted", files))) == {"ana": "4"}
 
 
+def test_a_lone_student_with_folders_beside_the_notebook_stays_one(tmp_path):
+    files = [("ana/lab.ipynb", "1", 2), ("ana/a/x.ipynb", "2", 1), ("ana/b/x.ipynb", "3", 1)]
+    assert contents(find(as_folder(tmp_path, files))) == {"ana": "1"}
+
+
 def test_the_labs_own_name_goes_before_a_newer_one(tmp_path):
     files = [("ana/03_vae (2).ipynb", "lab", 10), ("ana/Untitled.ipynb", "scratch", 20)]
     found = only(find(as_folder(tmp_path, files), "03_vae"))
@@ -454,7 +459,7 @@ def test_bombs_are_refused_without_being_unpacked(tmp_path, monkeypatch):
     noise = random.Random(0).randbytes
     files = [
         ("ana/ratio.zip", zipped([("lab.ipynb", bytes(500_000))])),
-        ("bob/large.zip", zipped([(f"{k}.bin", noise(900_000)) for k in range(4)])),
+        ("bob/large.zip", zipped([(f"{k}.txt", noise(400_000).hex()) for k in range(4)])),
         ("cem/many.zip", zipped([(f"{k}.txt", "") for k in range(2_001)])),
         ("dan/lab.zip", zipped([("lab.ipynb", noise(1_100_000))])),
         ("eve/lab.ipynb", noise(1_000_001)),
@@ -467,6 +472,13 @@ def test_bombs_are_refused_without_being_unpacked(tmp_path, monkeypatch):
         for submission in found[3:5]:
             assert not submission.findings and "more than 1 MB" in refused(submission, None)
         assert len(read(found[5])) == 1_000_000
+
+
+def test_an_archive_that_is_too_large_is_not_even_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MOST_UNPACKED", 1_000)
+    monkeypatch.setattr(submissions, "CHUNK", None)
+    found = find(as_folder(tmp_path, [("ana/lab.zip", bytes(1_001)), ("bob/lab.pdf", "")]))
+    assert "too large" in refused(found[0], "archive")
 
 
 def test_files_in_many_archives_are_counted_together(tmp_path):

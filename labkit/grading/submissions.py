@@ -464,11 +464,15 @@ def _opened(
             archive = stack.enter_context(zipfile.ZipFile(stream))
             stream = BytesIO(_unpacked(archive, name, MOST_UNPACKED))
         if checked:
+            name = shown(inside[-1] if inside else Path(path).name)
+            if stream.seek(0, os.SEEK_END) > MOST_UNPACKED:
+                raise Refused(f"{name} is too large for a lab: ask for the notebook itself.")
+            stream.seek(0)
             before, members = b"", 0
             while chunk := stream.read(CHUNK):
                 members += (before + chunk).count(MEMBER)
                 before = chunk[-len(MEMBER) + 1 :]
-            _refuse_many(members, shown(inside[-1] if inside else Path(path).name))
+            _refuse_many(members, name)
             stream.seek(0)
         yield stack.enter_context(zipfile.ZipFile(stream))
 
