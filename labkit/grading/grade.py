@@ -94,7 +94,7 @@ def main(options: Options, work: Work = autograde.autograde) -> int:
     try:
         lab = lab_named(options.lab)
         out = (options.out or folders.repository() / "grades" / lab.stem).expanduser().resolve()
-        found = submissions_in(options.where)
+        found = submissions_in(options.where.expanduser(), lab)
         given = given_marks(options, out, lab)
         settings = Settings(unsafe=options.unsafe, code=autograde.code_version())
         with Stop() as stop, runner.alone_in(out):
@@ -124,11 +124,11 @@ def lab_named(pick: str) -> Lab:
     return course.lab_of(masters[0])
 
 
-def submissions_in(where: Path) -> list[Submission]:
+def submissions_in(where: Path, lab: Lab) -> list[Submission]:
     """The submissions in a folder or zip. Raises GradeError where there is none."""
     if not where.exists():
         raise GradeError(f"{where} is not there: give the folder or the zip of the submissions")
-    found = submissions.find(where)
+    found = submissions.find(where, lab.stem)
     if not found:
         raise GradeError(f"{where} has no submissions: expected a folder or an .ipynb a student")
     if strange := [one.student for one in found if not SAFE.fullmatch(one.student)]:
