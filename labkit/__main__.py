@@ -20,6 +20,8 @@ EXAMPLES = """examples:
   python -m labkit run studies/04              one study; `run studies`: all of them
   python -m labkit weights                     the trained weights that can be made anew
   python -m labkit release 03                  the student copy of a lab
+  python -m labkit check 03_vae.ipynb          is it ready to be handed in?
+  python -m labkit grade handed_in/ --lab 03   grade what students handed in
   python -m labkit doctor                      what is missing on this machine, and the remedy
 """
 
@@ -46,11 +48,47 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--replace", action="store_true", help="overwrite a file that is there")
     handed = commands.add_parser("release", help="make the student copies of the labs")
     handed.add_argument("picks", nargs="*", metavar="NN", help="number or start of a lab's name")
+    layout = "also lay out nbgrader's source/ and release/ in this folder"
+    handed.add_argument("--course", metavar="DIR", type=Path, help=layout)
+    add_grading(commands, form)
     asked = "check this machine: one line per item, ok or the remedy"
     doctor = commands.add_parser("doctor", help=asked)
     needed = "also what grading needs: the sandbox, memory, nbgrader"
     doctor.add_argument("--grading", action="store_true", help=needed)
     return top
+
+
+def add_grading(commands: argparse._SubParsersAction, form: dict) -> None:
+    """The commands for what students hand in: check (theirs, too) and grade."""
+    checked = commands.add_parser("check", help="look at a notebook before it is handed in")
+    checked.add_argument("notebook", metavar="NOTEBOOK", type=Path)
+    mended = "write a repaired copy; the notebook itself is never changed"
+    checked.add_argument("--repair", metavar="FILE", type=Path, help=mended)
+    grade = commands.add_parser("grade", help="grade the submissions of a lab", **form)
+    grade.description = "Status 0: all submissions have a result, also those that crashed."
+    where = "folder or zip: a folder a student, or a download from Moodle or Canvas"
+    grade.add_argument("where", metavar="SUBMISSIONS", type=Path, help=where)
+    grade.add_argument("--lab", metavar="NN", required=True, help="number or start of its name")
+    out = "folder for the results (default: grades/LAB)"
+    grade.add_argument("--out", metavar="DIR", type=Path, help=out)
+    marks = "points for what a human marks, as in the results' own marks.csv"
+    grade.add_argument("--marks", metavar="CSV", type=Path, help=marks)
+    workers = "submissions at a time (default: as many as cores and memory bear)"
+    grade.add_argument("--workers", metavar="N", type=positive, help=workers)
+    dask = "grade on a Dask cluster, e.g. tcp://host:8786"
+    grade.add_argument("--scheduler", metavar="ADDRESS", default="", help=dask)
+    unsafe = "without a sandbox: students' code can read and change what you can"
+    grade.add_argument("--unsafe", action="store_true", help=unsafe)
+    course = "nbgrader's course folder (default: course/ in the results)"
+    grade.add_argument("--course", metavar="DIR", type=Path, help=course)
+    grade.add_argument("--again", action="store_true", help="also grade what has a result")
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a number from 1")
+    return number
 
 
 def weight_makers() -> dict[str, Callable[[], dict]]:
@@ -102,7 +140,21 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.command == "release":
         from labkit.grading import release
 
-        return release.main(arguments.picks)
+        status = release.main(arguments.picks)
+        if arguments.course and not status:
+            from labkit.grading import course
+
+            return course.main(arguments.picks, arguments.course)
+        return status
+    if arguments.command == "check":
+        from labkit.grading import precheck
+
+        return precheck.main(arguments.notebook, arguments.repair)
+    if arguments.command == "grade":
+        from labkit.grading import grade
+
+        given = {k: v for k, v in vars(arguments).items() if k != "command"}
+        return grade.main(grade.Options(**given))
     from labkit import runner
 
     if not arguments.timeout > 0:  # so NaN is refused too
