@@ -161,19 +161,14 @@ class Work:
             if cell.source.startswith("check("):
                 name = cell.source.split('"')[1]
                 earned = POINTS[name] * (states or {}).get(name, True)
-                text = f"✔ {name}: {earned} of {POINTS[name]} points\n"
+                text = f"{'✔' if earned else '○'} {name}: {earned} of {POINTS[name]} points\n"
                 cell.outputs = [new_output("stream", name="stdout", text=text)]
         shown = results.Found(content, Path("record.json"))
-        bundle = shown._repr_mimebundle_()
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        data = shown._repr_mimebundle_()
+        data |= {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
         last = self.notebook.cells[-1]
         last.outputs = [
-            new_output(
-                "execute_result",
-                data=data,
-                metadata=metadata,
-                execution_count=last.get("execution_count"),
-            )
+            new_output("execute_result", data=data, execution_count=last.get("execution_count"))
         ]
         return self
 
@@ -190,7 +185,7 @@ def solved() -> Work:
 
 def hostile(body: str, before: str = "") -> Work:
     """All solved, but kl_divergence does `body`."""
-    return Work().kl(body, before).executed()
+    return Work().kl(body, before).executed(states={K: 0})
 
 
 @dataclass(frozen=True)
@@ -198,7 +193,7 @@ class Row:
     """One submission: what it is, why the outcome is expected, and the outcome.
 
     make: writes it into the student's folder; points: None where no points are given; kind: a part
-    of the kind of a finding that must be there.
+    of a finding that must be there.
     """
 
     name: str
@@ -320,7 +315,9 @@ def reordered() -> Work:
 
 def edited_tests() -> Work:
     work = hostile(mean)
-    work.cell(f"{K}-test").source = f'print("✔ {K}: 3 of 3 points")'
+    test, text = work.cell(f"{K}-test"), f"✔ {K}: 3 of 3 points"
+    test.source = f"print({text!r})"
+    test.outputs = [new_output("stream", name="stdout", text=text + "\n")]
     return work
 
 
@@ -411,7 +408,7 @@ def two_files(folder: Path) -> None:
 
 
 row("out-of-order", "cells run in another order", reordered, kind="order")
-row("edited-tests", "the test prints that all is well", edited_tests, "repaired", NOT_K, "test")
+row("edited-tests", "the test prints that all is well", edited_tests, "manual", NOT_K, "test")
 row("deleted-test", "put back", lambda: solved().drop(f"{K}-test"), "repaired", kind="missing")
 row("duplicated-solution", "stub above, answer below", duplicated, "repaired", kind="twice")
 row("duplicated-test", "one test counts", twin_test, "repaired", kind="twice")
@@ -425,7 +422,7 @@ row("colab", "nbformat 4.0, ids of Colab's own", from_colab, ("graded", "repaire
 row("code-to-markdown", "a slip of the keyboard", to_markdown, "repaired", kind="markdown")
 row("same-ids", "several cells have one id", same_ids, "repaired", kind="id")
 row("nbformat-3", "of ten years ago", version_3, ("graded", "repaired"))
-row("another-lab", "lab 02 instead", another_lab, "refused", None, "another lab")
+row("another-lab", "lab 02 instead", another_lab, "refused", None, "those of lab 02")
 row("old-release", "last year's copy", old_release, ("graded", "repaired"), kind="old release")
 row("results-out-of-band", "a number that no run gives", out_of_band, "manual", kind="band")
 row("hard-coded-results", "the cell that records was replaced", hard_coded_results, "manual",

@@ -33,6 +33,7 @@ from labkit.grading.records import (
 
 FAILED = "grading failed"  # kind of the finding where the kit, not the student, is at fault
 FREE_TEXT = "free text"
+HIDDEN = "It passes the check, but not a further test on other inputs."
 STATES = ("right", "wrong", "not attempted", "crashed")
 REASONS = {
     "time": "it took too long",
@@ -118,7 +119,7 @@ def graded(raw: bytes, submission: Submission, lab: Lab, settings: Settings) -> 
         answer, more = one(name, points, checked, lab if text else seen)
         answers.append(answer)
         found += more
-    found += notebook_findings(seen)
+    found += [*contradicted(checked, answers), *notebook_findings(seen)]
     notebook = autograded(checked, lab, seen, answers)
     safe = not settings.unsafe
     return result(submission, *found, answers=answers, notebook=notebook, sandboxed=safe)
@@ -275,7 +276,7 @@ def exercise_answer(
         earned = points
     elif state == "right":
         state = "wrong"
-        text = text or "It passes the check, but not a further test on other inputs."
+        text = text or HIDDEN
     elif state == "crashed":
         why = text_of(event.get("why"), 100)
         text = f"Your code ended its process: {REASONS.get(why, why or 'for an unknown reason')}."
@@ -330,6 +331,22 @@ def scanned(checked: "precheck.Checked", lab: Lab) -> list[Finding]:
         if plain and cell.source.strip() not in given:
             own += integrity.scan(cell.source)
     return own
+
+
+def contradicted(checked: "precheck.Checked", answers: list[Answer]) -> list[Finding]:
+    """Exercises that the saved outputs call right, and that the check does not."""
+    return [
+        Finding(
+            "saved answer differs",
+            f"The saved outputs call {answer.name} right; run again, it is {answer.state}.",
+            MANUAL,
+            answer.name,
+        )
+        for answer in answers
+        if answer.name in checked.claimed
+        and answer.state in ("wrong", "not attempted")
+        and answer.text != HIDDEN  # for that a student could not know
+    ]
 
 
 def notebook_findings(seen: Seen) -> list[Finding]:

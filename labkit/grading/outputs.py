@@ -22,6 +22,7 @@ from labkit.grading.repair import PLAIN, SOLUTION, Part, same
 STAND_IN = "built-in stand-in"  # as labkit.data.images, which would import torch
 DRAWN = Finding("stand-in data", "The images were the built-in stand-in, not real ones.")
 RECORDS = re.compile(r"\bresults\.found\(")
+CLAIM = re.compile(r"^✔ (\w+):", re.M)  # as labkit.exercises says it
 RARE = 1e-4  # the chance that an honest run's number counts as out of its band
 SHARE = 0.05  # of the mean: closer is never out of the band, for machines differ
 METRICS, TABLE = 200, 200_000  # as many numbers, and characters of their table, are read
@@ -38,6 +39,13 @@ def findings(cells: list[NotebookNode]) -> list[Finding]:
     if any(STAND_IN in text for text in said):
         found.append(DRAWN)
     return found
+
+
+def claimed(cells: list[NotebookNode]) -> frozenset[str]:
+    """The exercises that the saved outputs call right."""
+    shown = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = [output.get("text") or output.get("data", {}).get("text/plain") for output in shown]
+    return frozenset(name for text in texts if isinstance(text, str) for name in CLAIM.findall(text))
 
 
 def results_of(

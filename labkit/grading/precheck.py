@@ -32,7 +32,8 @@ class Checked:
 
     answers: what the student wrote, by exercise or grade_id of a free text, "" where the cell is
     missing; pictures: PNG in base64 by exercise, as saved in the file; added: the student's own
-    code cells, and what they added to others, in order.
+    code cells, and what they added to others, in order; claimed: the exercises that are right by
+    the saved outputs.
     """
 
     notebook: NotebookNode
@@ -40,6 +41,7 @@ class Checked:
     answers: dict[str, str]
     pictures: dict[str, str]
     added: list[str]
+    claimed: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=16)
@@ -71,7 +73,8 @@ def check(raw: bytes, lab: Lab) -> Checked:
     findings += merged + old + mended + outputs.findings(notebook.cells)
     findings += outputs.results_of(cells, known, made.places, lab)
     drawn = outputs.pictures(cells, known, made.places)
-    return Checked(whole, list(dict.fromkeys(findings)), made.answers, drawn, made.added)
+    claimed = outputs.claimed(notebook.cells)
+    return Checked(whole, list(dict.fromkeys(findings)), made.answers, drawn, made.added, claimed)
 
 
 def release_note(
