@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_output
 
+import labkit
 from labkit.console import one_line
 from labkit.grading import integrity, precheck, sandbox
 from labkit.grading.records import (
@@ -69,9 +70,9 @@ class Seen:
 @functools.cache
 def code_version() -> str:
     """What tells the code that decides on points from other versions of it."""
-    here = Path(__file__).parent
-    paths = [path for path in sorted(here.glob("*.py")) if path.stem not in NO_POINTS.split()]
-    paths += sorted((here.parent / "exercises").glob("*.py"))
+    kit = Path(labkit.__file__).parent
+    paths = [p for p in sorted(kit.glob("grading/*.py")) if p.stem not in NO_POINTS.split()]
+    paths += sorted(kit.glob("exercises/*.py"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
