@@ -38,14 +38,16 @@ Send = Callable[[dict[str, Any]], None]
 def main() -> int:
     job = json.load(sys.stdin.buffer)
     send = private_output()
-    names, kernel = set_up(job), None
-    if job.get("notebook"):
-        from labkit.grading import rerun  # the kernel that it forks has its imports, too
+    with tempfile.TemporaryDirectory(prefix="labkit-") as scratch:
+        os.environ.setdefault("LABKIT_RESULTS", scratch)
+        names, kernel = set_up(job), None
+        if job.get("notebook"):
+            from labkit.grading import rerun  # the kernel that it forks has its imports, too
 
-        kernel = rerun.Forked()
-    states = grade_exercises(job, names, send)
-    if kernel:
-        send(rerun.notebook(job, kernel, states))
+            kernel = rerun.Forked()
+        states = grade_exercises(job, names, send)
+        if kernel:
+            send(rerun.notebook(job, kernel, states))
     return 0
 
 
@@ -66,7 +68,6 @@ def set_up(job: dict[str, Any]) -> dict[str, Any]:
     """Imports what the lab imports, and returns those names."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has used one cannot fork
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # the kernel's
-    os.environ.setdefault("LABKIT_RESULTS", tempfile.mkdtemp(prefix="labkit-results-"))
     torch.set_num_threads(1)
     exercises.names()
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
@@ -190,4 +191,4 @@ def reason(why: str, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # what libraries do at the end of a process takes them seconds
