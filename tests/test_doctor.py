@@ -169,3 +169,51 @@ def test_requirement_lines_are_read_and_others_left_out():
         "ipywidgets": (">=", "7.7.1"),
         "x": (">=", "1"),
     }
+
+
+def test_grading_adds_its_items_and_repeats_none(monkeypatch, capsys):
+    from labkit.__main__ import main
+    from labkit.grading import machine
+
+    monkeypatch.setattr(doctor, "check_all", lambda: [doctor.Item("nbgrader", "0.9.6")])
+    found = [("nbgrader", "0.9.6", ""), ("sandbox", "no bwrap", "type this")]
+    monkeypatch.setattr(machine, "check", lambda: found)
+    assert main(["doctor"]) == 0 and "sandbox" not in capsys.readouterr().out
+    assert main(["doctor", "--grading"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["ok   nbgrader: 0.9.6", "mend sandbox: no bwrap: type this", "", "1 to mend"]
+
+
+def test_each_item_of_grading_is_ok_or_has_a_remedy(monkeypatch, tmp_path):
+    from labkit.grading import machine, sandbox
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sandbox, "problem", lambda: "AppArmor forbids it; allow it: `so; and so`")
+    items = {item.name: item for item in doctor.check_grading()}
+    assert set(items) >= {"nbgrader", "distributed", "sandbox", "grading memory", "grading disk"}
+    assert str(items["sandbox"]) == "mend sandbox: AppArmor forbids it: allow it: `so; and so`"
+
+    def absent(name):
+        raise machine.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(machine.metadata, "version", absent)
+    items = {item.name: item for item in doctor.check_grading()}
+    assert items["nbgrader"].remedy and not items["distributed"].remedy
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="grading needs Linux")
+@pytest.mark.parametrize(
+    "gigabytes, cores, remedy", [(64, 4, ""), (8, 4, "--workers 1"), (3, 1, "more")]
+)
+def test_memory_for_grading_is_that_of_all_that_run_side_by_side(
+    monkeypatch, gigabytes, cores, remedy
+):
+    from labkit.grading import machine
+
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gigabytes * 2**18}
+    monkeypatch.setattr(machine.os, "sysconf", sizes.get)
+    monkeypatch.setattr(
+        machine.os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False
+    )
+    said = machine._memory()[2]
+    assert remedy in said and bool(said) == bool(remedy)
