@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 from nbformat.v4 import new_output
 
+import labkit
 from labkit.console import one_line
 from labkit.grading import integrity, precheck, sandbox
 from labkit.grading.records import (
@@ -34,6 +35,7 @@ from labkit.grading.records import (
 FAILED = "grading failed"  # kind of the finding where the kit, not the student, is at fault
 FREE_TEXT = "free text"
 HIDDEN = "It passes the check, but not a further test on other inputs."
+ONLY_THERE = "right only in the notebook"
 STATES = ("right", "wrong", "not attempted", "crashed")
 REASONS = {
     "time": "it took too long",
@@ -70,9 +72,9 @@ class Seen:
 @functools.cache
 def code_version() -> str:
     """What tells the code that decides on points from other versions of it."""
-    here = Path(__file__).parent
-    paths = [path for path in sorted(here.glob("*.py")) if path.stem not in NO_POINTS.split()]
-    paths += sorted((here.parent / "exercises").glob("*.py"))
+    kit = Path(labkit.__file__).parent
+    paths = [p for p in sorted(kit.glob("grading/*.py")) if p.stem not in NO_POINTS.split()]
+    paths += sorted(kit.glob("exercises/*.py"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
@@ -282,9 +284,9 @@ def exercise_answer(
         text = f"Your code ended its process: {REASONS.get(why, why or 'for an unknown reason')}."
         said = f"The code of {name} ended its process: {REASONS.get(why, why or 'reason unknown')}."
         found.append(Finding("crashed", said, CRASHED, name))
-    if state == "wrong" and passed_in_notebook(name, seen):
+    if earned == 0 and passed_in_notebook(name, seen):
         said = f"{name} passes in the notebook, but not by itself: it may need another cell."
-        found.append(Finding("right only in the notebook", said, MANUAL, name))
+        found.append(Finding(ONLY_THERE, said, MANUAL, name))
         earned = None
     given = [str(m)[:200] for m in list_of(event.get("mistakes"))]
     source, picture = checked.answers.get(name, ""), checked.pictures.get(name, "")
@@ -296,7 +298,8 @@ def passed_in_notebook(name: str, seen: Seen) -> bool:
     event = seen.notebook or {}
     found = [f for given in list_of(event.get("findings")) for f in finding_of(given)]
     points = event.get("points")
-    trusted = isinstance(points, dict) and all(f.status != MANUAL for f in found)
+    tampered = any(f.status == MANUAL and f.kind != ONLY_THERE for f in found)
+    trusted = isinstance(points, dict) and not tampered
     return trusted and points.get(name) is True
 
 
@@ -353,7 +356,8 @@ def notebook_findings(seen: Seen) -> list[Finding]:
     """What the run of the whole notebook showed, or why there was none."""
     if seen.notebook:
         given = list_of(seen.notebook.get("findings"))
-        return [finding for one in given for finding in finding_of(one)]
+        found = [finding for one in given for finding in finding_of(one)]
+        return [finding for finding in found if finding.kind != ONLY_THERE]  # known by now
     why = REASONS.get(seen.why, seen.why) or "no reason was told"
     return [Finding("notebook not executed", f"It could not be run to its end: {why}.", CRASHED)]
 
