@@ -40,6 +40,7 @@ def main() -> int:
     send = private_output()
     with tempfile.TemporaryDirectory(prefix="labkit-") as scratch:
         os.environ.setdefault("LABKIT_RESULTS", scratch)
+        os.chdir(scratch)  # where it starts, nothing can be written
         names, kernel = set_up(job), None
         if job.get("notebook"):
             from labkit.grading import rerun  # the kernel that it forks has its imports, too

@@ -45,7 +45,8 @@ def claimed(cells: list[NotebookNode]) -> frozenset[str]:
     """The exercises that the saved outputs call right."""
     shown = [output for cell in cells for output in cell.get("outputs", [])]
     texts = [output.get("text") or output.get("data", {}).get("text/plain") for output in shown]
-    return frozenset(name for text in texts if isinstance(text, str) for name in CLAIM.findall(text))
+    texts = [text for text in texts if isinstance(text, str)]
+    return frozenset(name for text in texts for name in CLAIM.findall(text))
 
 
 def results_of(
