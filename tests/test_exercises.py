@@ -371,3 +371,102 @@ def test_a_handle_within_a_check_is_silent_and_keeps_its_place(toy, capsys):
     assert verdict.state == WRONG and "printed" not in verdict.text
     assert handle.whose == "your" and not capsys.readouterr().out
     assert not core.checking
+
+
+# observations are data, and only data
+
+
+class EqualToAll:
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+class Obliging(torch.Tensor):
+    """Whatever is done with it gives True."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        return True
+
+
+def with_attributes(tensor):
+    tensor.clone = tensor.detach = tensor.double = lambda: torch.ones(3)
+    return tensor
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        EqualToAll(),
+        [EqualToAll()],
+        torch.zeros(3).as_subclass(Obliging),
+        with_attributes(torch.zeros(3)),
+        np.array([EqualToAll()]),
+    ],
+)
+def test_what_poses_as_a_result_is_wrong_and_told_in_words(value):
+    plain = Exercise("t", lambda x: torch.ones(3), probes=[lambda g: (torch.ones(1),)])
+    assert plain.diagnose(lambda x: value).state == WRONG
+    assert core.foreign(value)
+
+    def look(function):
+        return {"it is one": bool(function(1) == 1)}
+
+    looked = Exercise("t", lambda x: 1.0, observe=look)
+    verdict = looked.diagnose(lambda x: value)
+    assert verdict.state == WRONG and "It returns a" in verdict.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(2).to_sparse(),
+        torch.zeros(2, device="meta"),
+        torch.zeros(2, dtype=torch.bfloat16),
+        torch.zeros(2, dtype=torch.complex64),
+        10**400,
+        1j,
+        float("nan"),
+        "x" * 10**6,
+        b"x",
+        {1, 2},
+        range(3),
+        print,
+        torch.nn.Linear(2, 2),
+        np.float32(3),
+        {"a": [torch.ones(1), (None,)]},
+    ],
+)
+def test_whatever_is_returned_is_wrong_or_right_and_never_an_error(toy, value):
+    verdict = toy.diagnose(lambda x, w: value)
+    assert verdict.state == WRONG and len(verdict.text) < 4_000
+    for seen in toy.observations(lambda x, w: value):
+        kinds = (torch.Tensor, bool, int, float, str, type(None), core.Raised)
+        assert all(type(part) in kinds for part in seen.values())
+
+
+def test_an_error_whose_text_is_an_error_is_told_by_its_name(toy):
+    class Mute(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def raises(x, w):
+        raise Mute
+
+    assert "It raises Mute" in toy.diagnose(raises).text
+
+
+def test_another_process_can_judge_what_was_observed(toy):
+    for function in (_scaled_sum, lambda x, w: _scaled_sum(x, w, power=2), lambda x, w: 1 / 0):
+        found = toy.observations(function)
+        assert toy.judge(found) == toy.diagnose(function)
+    assert "Your function printed: so" in toy.judge(found, "so").text
+
+
+def test_plain_results_pass_the_guard_as_they_are():
+    for value in (torch.ones(2), (1, [2.0, None]), {"a": torch.ones(1)}, torch.ones(2, 2).max(1)):
+        assert core.only_plain(lambda value=value: value)() is value
+    with pytest.raises(core.Foreign, match="a EqualToAll"):
+        core.only_plain(lambda: (1, EqualToAll()))()

@@ -13,7 +13,7 @@ from labkit import folders
 from labkit.grading import course, grade, gradebook, marks, report, sandbox
 from labkit.grading.grade import Options
 from labkit.grading.marks import Mark
-from labkit.grading.records import CRASHED, MANUAL, Answer, Finding, Graded
+from labkit.grading.records import CRASHED, MANUAL, Finding, Graded, Response
 
 api = pytest.importorskip("nbgrader.api", reason="pip install -r requirements.txt")
 RIGHT = "return x  # right"
@@ -286,8 +286,8 @@ def test_a_mark_counts_for_its_text_only(top, graded):
 
 def waiting():
     answers = [
-        Answer("double", 2, None, "crashed", source="x"),
-        Answer("essay", 4, None, "manual", source="A\ntext"),
+        Response("double", 2, None, "crashed", source="x"),
+        Response("essay", 4, None, "manual", source="A\ntext"),
     ]
     found = [Finding("crashed", "It crashed.", CRASHED, "double")]
     found += [Finding("free text", "It waits.", MANUAL, "essay")]

@@ -11,7 +11,16 @@ import pytest
 from PIL import Image
 
 from labkit.grading import class_page, feedback, report, sheets
-from labkit.grading.records import CRASHED, MANUAL, REFUSED, REPAIRED, Answer, Finding, Graded, Lab
+from labkit.grading.records import (
+    CRASHED,
+    MANUAL,
+    REFUSED,
+    REPAIRED,
+    Finding,
+    Graded,
+    Lab,
+    Response,
+)
 
 SECRET = "assert abs(double(21) - 42) < 1e-6"
 HOSTILE = (
@@ -68,13 +77,13 @@ def png(size=(40, 30), kind="PNG"):
 
 def graded(student, name="", earned=(2.0, 0.0, 4.0), findings=(), **more):
     """A submission with a right, a wrong and a marked answer."""
-    wrong = Answer(
+    wrong = Response(
         "triple", 3, earned[1], "wrong", "You doubled it.", ("twice",), "def triple(x):\n  2 * x"
     )
     answers = [
-        Answer("double", 2, earned[0], "right", "Well done.", (), "def double(x):\n  ...", png()),
+        Response("double", 2, earned[0], "right", "Well done.", (), "def double(x):\n  ...", png()),
         wrong,
-        Answer("why", 4, earned[2], "manual", "", (), "Because *it* is."),
+        Response("why", 4, earned[2], "manual", "", (), "Because *it* is."),
     ]
     more = {"file": "99_twice.ipynb", "answers": answers} | more
     return Graded(student, name or student.title(), findings=list(findings), **more)
@@ -188,9 +197,9 @@ def test_nothing_from_a_notebook_becomes_part_of_a_page(tmp_path):
 
     def made(text, student):
         answers = [
-            Answer("double", 2, 0.0, "wrong", text, (text,), text, text),
-            Answer("triple", 3, 0.0, text, text, (text,), f"'''{text}'''\n# {text}" + LONG),
-            Answer("why", 4, None, "manual", text, (), text),
+            Response("double", 2, 0.0, "wrong", text, (text,), text, text),
+            Response("triple", 3, 0.0, text, text, (text,), f"'''{text}'''\n# {text}" + LONG),
+            Response("why", 4, None, "manual", text, (), text),
         ]
         findings = [Finding(text, text, MANUAL, "double"), Finding(text, text, CRASHED, text)]
         return Graded(student, text, file=text, answers=answers, findings=findings)
@@ -235,7 +244,7 @@ def test_feedback_has_points_answer_mistake_picture_and_findings():
 
 def test_a_feedback_page_names_nobody_else(tmp_path):
     code = "def double(x):\n" + "".join(f"    x = x.a{k}(x + {k}) * 2\n" for k in range(20))
-    twins = [graded(s, answers=[Answer("double", 2, 2.0, "right", "", (), code)]) for s in "ab"]
+    twins = [graded(s, answers=[Response("double", 2, 2.0, "right", "", (), code)]) for s in "ab"]
     files = write(tmp_path, graded("ada", "Ada Lovelace"), graded("bob", "Bob Ross"), *twins)
     assert b"Bob" not in files["feedback/ada.html"] and b"Ada" not in files["feedback/bob.html"]
     assert b"Alike (1)" in files["class.html"] and b"alike" not in files["feedback/a.html"]
@@ -243,7 +252,7 @@ def test_a_feedback_page_names_nobody_else(tmp_path):
 
 def test_hidden_tests_are_nowhere_even_where_a_text_has_them(tmp_path):
     text = f"It raises AssertionError in the line `{SECRET}`"
-    answers = [Answer("double", 2, 0.0, "wrong", text, (), "def double(x):\n    pass")]
+    answers = [Response("double", 2, 0.0, "wrong", text, (), "def double(x):\n    pass")]
     findings = [Finding("failed", text, MANUAL, "double")]
     files = write(tmp_path, graded("ada", answers=answers, findings=findings, source="moodle"))
     for name, content in files.items():
@@ -307,7 +316,7 @@ def test_answers_that_wait_for_marks_are_counted_and_not_listed():
 def test_an_exercise_is_told_by_states_and_mistakes_with_the_most_frequent_first():
     def answer(state, text="", *mistakes):
         earned = 2.0 if state == "right" else 0.0
-        return [Answer("double", 2, earned, state, text, mistakes)]
+        return [Response("double", 2, earned, state, text, mistakes)]
 
     answers = [
         answer("right"),

@@ -24,11 +24,11 @@ from labkit.grading.records import (
     MANUAL,
     REFUSED,
     STATUSES,
-    Answer,
     Finding,
     Graded,
     Lab,
     Refused,
+    Response,
     Submission,
 )
 
@@ -106,7 +106,7 @@ def refused(submission: Submission, *findings: Finding) -> Graded:
 def failed(submission: Submission, lab: Lab, error: BaseException) -> Graded:
     """The result where grading itself failed: all points are left to a human, or to a new run."""
     text = f"Grading stopped by {type(error).__name__}: {one_line(error)}. Run it again."
-    answers = [Answer(name, points, None, "crashed") for name, points in lab.points.items()]
+    answers = [Response(name, points, None, "crashed") for name, points in lab.points.items()]
     return result(submission, Finding(FAILED, text, CRASHED), answers=answers)
 
 
@@ -264,7 +264,7 @@ def finding_of(given: Any, exercise: str = "") -> list[Finding]:
 
 def exercise_answer(
     name: str, points: float, checked: "precheck.Checked", seen: Seen
-) -> tuple[Answer, list[Finding]]:
+) -> tuple[Response, list[Finding]]:
     """What an exercise earns, and what to know of it.
 
     Right means: judged right in a clean process, and the hidden tests passed there, too.
@@ -290,7 +290,7 @@ def exercise_answer(
         earned = None
     given = [str(m)[:200] for m in list_of(event.get("mistakes"))]
     source, picture = checked.answers.get(name, ""), checked.pictures.get(name, "")
-    return Answer(name, points, earned, state, text, tuple(given), source, picture), found
+    return Response(name, points, earned, state, text, tuple(given), source, picture), found
 
 
 def passed_in_notebook(name: str, seen: Seen) -> bool:
@@ -305,15 +305,15 @@ def passed_in_notebook(name: str, seen: Seen) -> bool:
 
 def free_text(
     name: str, points: float, checked: "precheck.Checked", lab: Lab
-) -> tuple[Answer, list[Finding]]:
+) -> tuple[Response, list[Finding]]:
     """An answer in words, which a human marks; one that was not written earns 0."""
     written = checked.answers.get(name, "")
     given = [c.source for c in cells(lab.released) if is_called(c, name)]
     if not written.strip() or written.strip() in [source.strip() for source in given]:
-        return Answer(name, points, 0.0, "not attempted", "Not written yet.", source=written), []
+        return Response(name, points, 0.0, "not attempted", "Not written yet.", source=written), []
     said = f"The text of {name} waits for your mark in marks.csv."
     finding = Finding(FREE_TEXT, said, MANUAL, name)
-    return Answer(name, points, None, "manual", source=written), [finding]
+    return Response(name, points, None, "manual", source=written), [finding]
 
 
 def is_called(cell: nbformat.NotebookNode, grade_id: str) -> bool:
@@ -336,7 +336,7 @@ def scanned(checked: "precheck.Checked", lab: Lab) -> list[Finding]:
     return own
 
 
-def contradicted(checked: "precheck.Checked", answers: list[Answer]) -> list[Finding]:
+def contradicted(checked: "precheck.Checked", answers: list[Response]) -> list[Finding]:
     """Exercises that the saved outputs call right, and that the check does not."""
     return [
         Finding(
@@ -362,7 +362,7 @@ def notebook_findings(seen: Seen) -> list[Finding]:
     return [Finding("notebook not executed", f"It could not be run to its end: {why}.", CRASHED)]
 
 
-def autograded(checked: "precheck.Checked", lab: Lab, seen: Seen, answers: list[Answer]) -> str:
+def autograded(checked: "precheck.Checked", lab: Lab, seen: Seen, answers: list[Response]) -> str:
     """The notebook with outputs of the run; its test cells say what each exercise earned.
 
     nbgrader reads points from outputs: an error or anything on stderr is 0, no error is all.
@@ -391,7 +391,7 @@ def outputs_of(seen: Seen) -> dict[str, list]:
         return {}
 
 
-def outcome(answer: Answer) -> nbformat.NotebookNode:
+def outcome(answer: Response) -> nbformat.NotebookNode:
     """The output of a test cell, as nbgrader understands it."""
     told = f"{answer.name}: {answer.earned or 0:g} of {answer.points:g} points. {answer.text}"
     if answer.earned == answer.points:

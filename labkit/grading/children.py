@@ -55,7 +55,9 @@ def fork(work: Callable[[], None]) -> int:
         os.setpgid(0, 0)
         for descriptor in private:
             os.close(descriptor)
-        os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for usual in (0, 1, 2):
+            os.dup2(nothing, usual)
         with open("/proc/self/statm") as file:
             most = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

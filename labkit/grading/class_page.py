@@ -21,9 +21,9 @@ from labkit.grading.records import (
     REFUSED,
     REPAIRED,
     STATUSES,
-    Answer,
     Graded,
     Lab,
+    Response,
 )
 
 STATES = ("right", "wrong", "not attempted", "crashed", "marked", "waiting")
@@ -127,7 +127,7 @@ def exercise(name: str, results: list[Graded], lab: Lab) -> dict[str, Any]:
     }
 
 
-def state(answer: Answer) -> str:
+def state(answer: Response) -> str:
     """How an answer stands: its state, or whether it waits for a human's marks."""
     if answer.earned is None:
         return "waiting"

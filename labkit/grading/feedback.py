@@ -23,9 +23,9 @@ from labkit.grading.records import (
     REFUSED,
     REPAIRED,
     STATUSES,
-    Answer,
     Graded,
     Lab,
+    Response,
 )
 
 SAID = {
@@ -63,7 +63,7 @@ def page(graded: Graded, lab: Lab) -> str:
     )
 
 
-def block(answer: Answer, graded: Graded, lab: Lab) -> dict[str, Any]:
+def block(answer: Response, graded: Graded, lab: Lab) -> dict[str, Any]:
     """What the page shows of one answer."""
     prose, cut = answer.name in lab.free_text, len(answer.source) > CODE
     source = sheets.plain(answer.source[:CODE], lines=True).strip("\n")

@@ -21,7 +21,7 @@ from labkit.files import replacing
 from labkit.grading import course as layout
 from labkit.grading.autograde import tests
 from labkit.grading.marks import Mark, counts
-from labkit.grading.records import Answer, Graded, Lab
+from labkit.grading.records import Graded, Lab, Response
 
 BOOK = "gradebook.db"
 Load = Callable[[], Iterable[Graded]]
@@ -218,7 +218,7 @@ def settle(grades, graded: Graded, lab: Lab, before: Scores, marks: list[Mark]) 
     answers = {answer.name: answer for answer in graded.answers}
     for grade_id, name in grade_ids(lab).items():
         grade = grades.find_grade(grade_id, lab.stem, lab.stem, graded.student)
-        answer = answers.get(name, Answer(name, 0, None, "manual"))
+        answer = answers.get(name, Response(name, 0, None, "manual"))
         given = [mark for mark in marks if mark.points is not None and counts(mark, answer)]
         if answer.earned is None:
             grade.auto_score, grade.needs_manual_grade = None, True

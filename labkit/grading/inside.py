@@ -41,6 +41,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="labkit-") as scratch:
         os.environ.setdefault("LABKIT_RESULTS", scratch)
         os.chdir(scratch)  # where it starts, nothing can be written
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has used one cannot fork
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # the kernel's
         names, kernel = set_up(job), None
         if job.get("notebook"):
             from labkit.grading import rerun  # the kernel that it forks has its imports, too
@@ -67,8 +69,6 @@ def private_output() -> Send:
 
 def set_up(job: dict[str, Any]) -> dict[str, Any]:
     """Imports what the lab imports, and returns those names."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has used one cannot fork
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # the kernel's
     torch.set_num_threads(1)
     exercises.names()
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}

@@ -59,7 +59,7 @@ class Held:
 
 @dataclass
 class Snapshot:
-    """What a student's code should leave alone, as it was before."""
+    """What a student's code should leave alone, as it was before; builtins are the first."""
 
     held: list[Held]
     dtype: Any
@@ -98,7 +98,11 @@ def snapshot() -> Snapshot:
 def restore(before: Snapshot) -> list[str]:
     """Puts everything back as it was, and returns the dotted names of what had been changed."""
     changed: list[str] = []
-    for held in before.held:  # builtins are the first, and nothing up to there calls one
+    for name, old in before.held[0].values.items():  # builtins, of which nothing here calls one
+        if builtins.__dict__.get(name, _MISSING) is not old:
+            builtins.__dict__[name] = old
+            changed += [f"builtins.{name}"]
+    for held in before.held:
         now = held.thing.__dict__
         for name, old in held.values.items():
             if now.get(name, _MISSING) is not old:
@@ -236,7 +240,8 @@ OURS = _words("reference solutions probes diagnose judge observations _handles w
 OF_TORCH = _words("torch.load torch.save torch.hub torch.ops torch.library torch.overrides")
 GIVEN = _words("check display exercise hint progress yours")  # every lab imports these
 SHOWS = ("plots", "profile", "results", "widgets", "exercises")  # parts of labkit without answers
-MAGICS = _words("config load_ext matplotlib pip precision time timeit capture")
+WITHIN = _words("builtins ctypes gc importlib inspect os socket subprocess sys")  # as torch.os
+MAGICS = _words("config load_ext matplotlib pip pinfo pinfo2 precision time timeit capture")
 MORE, KITS, LEFT = "looks at more than the exercise", "uses the kit's own answer", "left-in raise"
 SENTENCES = (
     (MORE, MANUAL, "It uses what no exercise needs: {}."),
@@ -352,7 +357,8 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
     of_shell = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call)
     if of_shell and _dotted(node.func.value.func, aliases) == "get_ipython":
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
-        harmless = node.func.attr.endswith("_magic") and first in MAGICS
+        harmless = node.func.attr.endswith("_magic") and first in MAGICS | {""}
+        harmless |= node.func.attr == "show_usage"  # a lonely question mark
         yield (GRADED if harmless else MANUAL), f"{node.func.attr} {first}".strip()[:80]
         node.func.value.told = True  # the walk comes to it later
     elif name == "get_ipython" and not hasattr(node, "told"):
@@ -362,20 +368,16 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
 def _reached(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
     """Inner parts of objects, classes that pose as others, and changes of imported modules."""
     if isinstance(node, ast.Attribute):
-        name = _dotted(node, aliases)
-        of_exercises = name.startswith("labkit.exercises.") and node.attr not in GIVEN
-        inner = node.attr.startswith("__") and node.attr.endswith("__") and node.attr not in USUAL
+        name, inner = _dotted(node, aliases), node.attr.startswith("__")
         top = name.partition(".")[0]
-        if (
-            inner
-            or of_exercises
-            or node.attr in OURS
-            or name.startswith(("labkit.grading", "torch._C"))
-        ):
+        imported = top in {full.partition(".")[0] for full in aliases.values()}
+        of_exercises = name.startswith("labkit.exercises.") and node.attr not in GIVEN
+        hidden = name.startswith(("labkit.grading", "torch._C")) or node.attr in OURS
+        if inner and node.attr not in USUAL or of_exercises or hidden:
             yield f".{node.attr}"
-        elif not isinstance(node.ctx, ast.Load) and top in _tops(aliases):
+        elif imported and not isinstance(node.ctx, ast.Load):
             yield f"{name} = …"
-        elif top in DANGEROUS and top in _tops(aliases) or name in OF_TORCH:
+        elif imported and (top in DANGEROUS or node.attr in WITHIN) or name in OF_TORCH:
             yield name
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in POSES:
         yield f"def {node.name}"
@@ -383,16 +385,15 @@ def _reached(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
         yield "metaclass"
 
 
-def _tops(aliases: dict[str, str]) -> set[str]:
-    return {name.partition(".")[0] for name in aliases.values()}
-
-
 def _of_kit(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
     """Functions and classes of labkit, without constants and what draws pictures."""
-    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-        first, *parts = _dotted(node, aliases).split(".")
-        if first != "labkit" or not parts or parts[0] in SHOWS or parts[-1].isupper():
+    called = isinstance(node, ast.Call)
+    if called or isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+        first, *parts = _dotted(node.func if called else node, aliases).split(".")
+        if first != "labkit" or not parts or parts[0] in SHOWS:
             return
+        if called != any(part.isupper() for part in parts) or called and not parts[-1].isupper():
+            return  # a constant, unless it is a class such as LSTM
         path = Path(labkit.__file__).parent.joinpath(*parts)
         if not path.is_dir() and not path.with_suffix(".py").is_file():
             yield ".".join(["labkit", *parts])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.files import replacing
-from labkit.grading.records import GRADED, MANUAL, Answer, Finding, Graded, Lab
+from labkit.grading.records import GRADED, MANUAL, Finding, Graded, Lab, Response
 
 COLUMNS = ("student", "name", "cell", "points", "of", "comment", "text")
 NEEDED = ("student", "cell", "points")
@@ -88,7 +88,7 @@ def plain(text: str) -> str:
     return " ".join(text[:LONGEST].lstrip("'").split())
 
 
-def counts(mark: Mark, answer: Answer) -> bool:
+def counts(mark: Mark, answer: Response) -> bool:
     """Whether a mark was given for this answer's text."""
     any_text = mark.text is None
     return mark.cell == answer.name and (any_text or plain(mark.text) == plain(answer.source))

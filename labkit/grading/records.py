@@ -62,7 +62,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """How one exercise, or one free-text question, was answered.
 
     earned: points, or None where a human must decide; state: right, wrong, not attempted (as in
@@ -91,7 +91,7 @@ class Graded:
     identifier: str = ""
     file: str = ""
     findings: list[Finding] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Response] = field(default_factory=list)
     notebook: str = ""
     sandboxed: bool = True
 
@@ -112,7 +112,7 @@ class Graded:
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> "Graded":
         findings = [Finding(**f) for f in given["findings"]]
-        answers = [Answer(**a | {"mistakes": tuple(a["mistakes"])}) for a in given["answers"]]
+        answers = [Response(**a | {"mistakes": tuple(a["mistakes"])}) for a in given["answers"]]
         return cls(**given | {"findings": findings, "answers": answers})
 
 

@@ -30,7 +30,7 @@ SECONDS = 60  # for a cell
 MOST = 16 * 2**20  # characters of all outputs
 LINES = 1_000  # of an output that is text
 CANARY = "labkit-canary"
-LATE = {"ename": "Timeout", "evalue": "This cell took too long.", "traceback": []}
+LATE = {"ename": "CellTimeoutError", "evalue": "This cell took too long.", "traceback": []}
 
 
 class Forked:
@@ -97,7 +97,10 @@ class TooMuch(Exception):
 class Rerun(NotebookClient):
     """Runs the cells of a notebook one after the other, errors or not, and keeps count."""
 
-    shown = 0
+    shown, late = 0, False
+
+    async def note(self, cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
+        self.late = execute_reply["content"].get("evalue") == LATE["evalue"]
 
     def process_message(self, msg: dict, cell: NotebookNode, cell_index: int) -> Any:
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "error"):
@@ -157,6 +160,7 @@ async def execute(made: NotebookNode, kernel: Forked, seconds: float) -> str:
         coalesce_streams=True,
         store_widget_state=False,
     )
+    client.on_cell_executed = client.note
     client.log = manager.log = logging.Logger("quiet", logging.CRITICAL + 1)
     at = "The kernel"
     try:
@@ -165,7 +169,7 @@ async def execute(made: NotebookNode, kernel: Forked, seconds: float) -> str:
         for index, cell in enumerate(made.cells):
             at = f"Cell {cell.get('id', index + 1)}"
             await client.async_execute_cell(cell, index)
-            if any(output.get("ename") == LATE["ename"] for output in cell.get("outputs", [])):
+            if client.late:
                 return f"{at} took longer than {seconds:g} s; the cells after it were not run."
     except CellTimeoutError:
         return f"{at} took longer than {seconds:g} s and could not be interrupted."
@@ -216,7 +220,7 @@ def errors(made: NotebookNode) -> list[Finding]:
     for cell in made.cells:
         if cell.cell_type == "code" and not cell.metadata.get("nbgrader", {}).get("grade"):
             for output in cell.outputs:
-                if output.output_type == "error" and output.ename != LATE["ename"]:
+                if output.output_type == "error" and output.ename != "KeyboardInterrupt":
                     what = f"{output.ename}: {output.evalue}"[:300]
                     text = f"Cell {cell.get('id')} raises {what} when it is run again."
                     return [Finding("error when run again", text, GRADED)]

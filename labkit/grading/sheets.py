@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from labkit.grading.records import REFUSED, Answer, Graded, Lab
+from labkit.grading.records import REFUSED, Graded, Lab, Response
 
 FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")  # what a spreadsheet would compute
 JOINERS = "\u200c\u200d"  # format characters that are part of names and emojis
@@ -79,12 +79,12 @@ def comment(graded: Graded) -> str:
     return "<br>".join(html.escape(plain(line), quote=False) for line in lines)
 
 
-def decided(graded: Graded) -> dict[str, Answer]:
+def decided(graded: Graded) -> dict[str, Response]:
     """The answers by name; none of a refused notebook, whatever stands there."""
     return {} if graded.status == REFUSED else {answer.name: answer for answer in graded.answers}
 
 
-def marks(answer: Answer) -> str:
+def marks(answer: Response) -> str:
     """The points of an answer in words: "2 of 3", or "? of 3" while nobody has decided."""
     return f"{number(answer.earned) or '?'} of {number(answer.points)}"
 
