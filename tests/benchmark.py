@@ -6,15 +6,19 @@ import contextlib
 import importlib
 import io
 import itertools
+import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import matplotlib.pyplot as plt
+import nbformat
 import torch
 import torch.nn.functional as F
 
@@ -438,6 +442,33 @@ def seq2seq_steps():
         )
 
 
+def grading():
+    """Sixty submissions of lab 03 in one run on all cores: seconds each, and for 300 on two."""
+    from labkit.grading import course, grade
+
+    master = grade.folders.repository() / "notebooks" / "03_vae_latent_grid.ipynb"
+    solved = {c.id: c.source for c in nbformat.read(master, 4).cells}
+    choose, n = random.Random(0), 60
+    with tempfile.TemporaryDirectory() as top:
+        for k in range(n):
+            notebook = nbformat.reads(course.lab_of(master).released, 4)
+            for cell in notebook.cells:
+                if cell.metadata.get("nbgrader", {}).get("solution") and choose.random() < 0.7:
+                    cell.source = solved[cell.id]
+            place = Path(top, "in", f"student{k:02}")
+            place.mkdir(parents=True)
+            nbformat.write(notebook, place / "lab.ipynb")
+        began = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = grade.main(grade.Options(Path(top, "in"), "03", out=Path(top, "out")))
+        seconds = time.perf_counter() - began
+        assert status == 0, status
+    workers = grade.fitting(grade.sandbox.Limits())
+    report(f"{n} submissions of lab 03, {workers} at a time", f"{seconds:.0f} s")
+    report("one submission on one core", f"{seconds * workers / n:.1f} s", "20 s")
+    report("300 submissions on two cores", f"{seconds * workers / n * 150 / 60:.0f} min", "50 min")
+
+
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
     chosen = sys.argv[1:]  # names of the functions below; none: all
@@ -455,6 +486,7 @@ if __name__ == "__main__":
         sweep_overhead,
         metric_times,
         seq2seq_steps,
+        grading,
     ):
         if not chosen or measure.__name__ in chosen:
             measure()

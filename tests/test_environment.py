@@ -29,6 +29,7 @@ TOP_LEVEL = {
     "pyproject.toml",
     "LICENSE",
     "CONTRIBUTING.md",
+    "docs",
 }
 
 
