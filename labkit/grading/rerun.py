@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 from dataclasses import asdict
 from typing import Any
 
@@ -132,7 +133,9 @@ def notebook(job: dict[str, Any], kernel: Forked, states: dict[str, str]) -> dic
             cell.outputs, cell.execution_count = [], None
     canary = nbformat.v4.new_code_cell(f"assert False, {job['nonce']!r}", id=CANARY)
     made.cells.append(canary)
-    why = asyncio.run(execute(made, kernel, job.get("cell_seconds", SECONDS)))
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        manager = manager_of(kernel, folder)
+        why = asyncio.run(execute(made, manager, job.get("cell_seconds", SECONDS)))
     made.cells.pop()
     findings = [Finding("crashed", why, CRASHED)] if why else []
     if canary.execution_count and not failed_with(canary, job["nonce"]):
@@ -154,15 +157,24 @@ def notebook(job: dict[str, Any], kernel: Forked, states: dict[str, str]) -> dic
     }
 
 
-async def execute(made: NotebookNode, kernel: Forked, seconds: float) -> str:
-    """Runs the cells up to what stops the kernel, which is returned in words, or ""."""
+def manager_of(kernel: Forked, folder: str) -> AsyncKernelManager:
+    """A manager of this kernel, whose sockets and connection file lie in a folder."""
     manager = AsyncKernelManager(
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), transport="ipc"
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+        transport="ipc",
+        ip=f"{folder}/kernel",
+        connection_file=f"{folder}/kernel.json",
     )
     manager.provisioner = Provisioner(
         parent=manager, kernel_id="forked", kernel_spec=manager.kernel_spec
     )
     manager.provisioner.forked = kernel
+    return manager
+
+
+async def execute(made: NotebookNode, manager: AsyncKernelManager, seconds: float) -> str:
+    """Runs the cells up to what stops the kernel, which is returned in words, or ""."""
+    kernel = manager.provisioner.forked
     client = Rerun(
         made,
         km=manager,
