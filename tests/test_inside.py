@@ -384,7 +384,7 @@ def test_a_notebook_is_executed_and_errors_stop_nothing():
         ("import os; os.kill(os.getpid(), 9)", "signal 9"),
         ("while True: pass", "took longer than 3 s"),
         ("import signal; signal.signal(2, signal.SIG_IGN)\nwhile True: pass", "interrupted"),
-        ("while True: print('x' * 10**5)", "million characters"),
+        ("while True: print('x' * 10**5)", "characters"),
     ],
 )
 def test_what_stops_a_notebook_is_told_and_the_cells_before_it_are_kept(cell, told, monkeypatch):

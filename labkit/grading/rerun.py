@@ -10,10 +10,12 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 from dataclasses import asdict
 from typing import Any
 
 import nbformat
+from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -28,6 +30,7 @@ from labkit.grading.records import CHECK, CRASHED, GRADED, MANUAL, Finding
 
 SECONDS = 60  # for a cell
 MOST = 16 * 2**20  # characters of all outputs
+FLOODED = 77  # the exit status of a kernel that printed more
 LINES = 1_000  # of an output that is text
 CANARY = "labkit-canary"
 LATE = {"ename": "CellTimeoutError", "evalue": "This cell took too long.", "traceback": []}
@@ -44,6 +47,7 @@ class Forked:
         def wait() -> None:
             os.close(self._pipe)
             if connection := os.read(reading, 4096).decode():
+                limit_prints()
                 app = IPKernelApp.instance()
                 app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
                 app.start()
@@ -79,6 +83,20 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
 
+def limit_prints() -> None:
+    """Ends this kernel when a cell prints without end: it would send gigabytes in one message."""
+    write, room = OutStream.write, MOST
+
+    def limited(self: OutStream, string: str) -> int | None:
+        nonlocal room
+        room -= len(string)
+        if room < 0:
+            os._exit(FLOODED)
+        return write(self, string)
+
+    OutStream.write = limited
+
+
 class Provisioner(LocalProvisioner):
     """Starts a kernel by telling a forked process to become one."""
 
@@ -88,10 +106,6 @@ class Provisioner(LocalProvisioner):
         self.forked.become_kernel(self.parent.connection_file)
         self.process, self.pid, self.pgid = self.forked, self.forked.pid, self.forked.pid
         return self.connection_info
-
-
-class TooMuch(Exception):
-    """A notebook that shows more than anybody can read."""
 
 
 class Rerun(NotebookClient):
@@ -106,7 +120,8 @@ class Rerun(NotebookClient):
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "error"):
             self.shown += len(str(msg["content"]))
             if self.shown > MOST:
-                raise TooMuch
+                self.km.provisioner.forked.kill()  # more than anybody reads
+                return None
         return super().process_message(msg, cell, cell_index)
 
 
@@ -118,7 +133,9 @@ def notebook(job: dict[str, Any], kernel: Forked, states: dict[str, str]) -> dic
             cell.outputs, cell.execution_count = [], None
     canary = nbformat.v4.new_code_cell(f"assert False, {job['nonce']!r}", id=CANARY)
     made.cells.append(canary)
-    why = asyncio.run(execute(made, kernel, job.get("cell_seconds", SECONDS)))
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+        manager = manager_of(kernel, folder)
+        why = asyncio.run(execute(made, manager, job.get("cell_seconds", SECONDS)))
     made.cells.pop()
     findings = [Finding("crashed", why, CRASHED)] if why else []
     if canary.execution_count and not failed_with(canary, job["nonce"]):
@@ -140,15 +157,24 @@ def notebook(job: dict[str, Any], kernel: Forked, states: dict[str, str]) -> dic
     }
 
 
-async def execute(made: NotebookNode, kernel: Forked, seconds: float) -> str:
-    """Runs the cells up to what stops the kernel, which is returned in words, or ""."""
+def manager_of(kernel: Forked, folder: str) -> AsyncKernelManager:
+    """A manager of this kernel, whose sockets and connection file lie in a folder."""
     manager = AsyncKernelManager(
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), transport="ipc"
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+        transport="ipc",
+        ip=f"{folder}/kernel",
+        connection_file=f"{folder}/kernel.json",
     )
     manager.provisioner = Provisioner(
         parent=manager, kernel_id="forked", kernel_spec=manager.kernel_spec
     )
     manager.provisioner.forked = kernel
+    return manager
+
+
+async def execute(made: NotebookNode, manager: AsyncKernelManager, seconds: float) -> str:
+    """Runs the cells up to what stops the kernel, which is returned in words, or ""."""
+    kernel = manager.provisioner.forked
     client = Rerun(
         made,
         km=manager,
@@ -174,9 +200,9 @@ async def execute(made: NotebookNode, kernel: Forked, seconds: float) -> str:
     except CellTimeoutError:
         return f"{at} took longer than {seconds:g} s and could not be interrupted."
     except DeadKernelError:
+        if client.shown > MOST or kernel.poll() == FLOODED:
+            return f"{at} shows more than {MOST:,} characters; it was stopped there."
         return f"{at} ended the kernel ({ended(kernel)}); the cells after it were not run."
-    except TooMuch:
-        return f"{at} shows more than {MOST // 10**6} million characters; it was stopped there."
     except Exception as error:  # the messages are those of a process that a student may control
         return f"{at} cannot be run: {type(error).__name__}."
     finally:
