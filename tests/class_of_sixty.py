@@ -237,7 +237,7 @@ row("other-words", "right in other words is right", lambda: hostile(other))
 mean = "return 0.5 * (mu**2 + log_var.exp() - 1 - log_var).mean(1)"
 row("named-mistake", "averaged over dimensions", lambda: hostile(mean), points=NOT_K)
 row("syntax-error", "a cell that is no Python costs its own points only",
-    lambda: Work().write(K, '@exercise("kl_divergence")\n' + KL + "    return (").executed(),
+    lambda: Work().write(K, '@exercise("kl_divergence")\n' + KL + "    return (").executed(states={K: 0}),
     points=NOT_K)  # fmt: skip
 row("numpy-answer", "an array is no tensor", lambda: hostile(RIGHT.strip() + ".numpy()"),
     points=NOT_K)  # fmt: skip
@@ -434,7 +434,7 @@ row("forged-outputs", "nothing is written, but every answer says ✔",
 # code that ends, fills or leaves its process
 ends = ("crashed", "manual")
 row("endless-loop", "ended by the time limit", lambda: hostile("while True:\n    pass"), "crashed",
-    NOT_K, "time")  # fmt: skip
+    NOT_K, "did not end")  # fmt: skip
 stubborn = """while True:
     try:
         while True:

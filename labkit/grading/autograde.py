@@ -287,7 +287,7 @@ def exercise_answer(
     if earned == 0 and passed_in_notebook(name, seen):
         said = f"{name} passes in the notebook, but not by itself: it may need another cell."
         found.append(Finding(ONLY_THERE, said, MANUAL, name))
-        earned = None
+        earned = None if "NameError" in text else earned  # what another cell defines
     given = [str(m)[:200] for m in list_of(event.get("mistakes"))]
     source, picture = checked.answers.get(name, ""), checked.pictures.get(name, "")
     return Response(name, points, earned, state, text, tuple(given), source, picture), found
