@@ -236,9 +236,9 @@ other = "sigma2 = log_var.exp()\nreturn (mu * mu + sigma2 - log_var - 1).sum(dim
 row("other-words", "right in other words is right", lambda: hostile(other))
 mean = "return 0.5 * (mu**2 + log_var.exp() - 1 - log_var).mean(1)"
 row("named-mistake", "averaged over dimensions", lambda: hostile(mean), points=NOT_K)
+no_python = '@exercise("kl_divergence")\n' + KL + "    return ("
 row("syntax-error", "a cell that is no Python costs its own points only",
-    lambda: Work().write(K, '@exercise("kl_divergence")\n' + KL + "    return (").executed(states={K: 0}),
-    points=NOT_K)  # fmt: skip
+    lambda: Work().write(K, no_python).executed(states={K: 0}), points=NOT_K)  # fmt: skip
 row("numpy-answer", "an array is no tensor", lambda: hostile(RIGHT.strip() + ".numpy()"),
     points=NOT_K)  # fmt: skip
 row("recursion", "a RecursionError is a wrong answer",

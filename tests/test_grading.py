@@ -45,7 +45,7 @@ def run(tmp_path_factory):
     sixty.write(handed_in)
     sixty.OUTSIDE.unlink(missing_ok=True)
     before = contents(handed_in)
-    short = functools.partial(Settings, limits=LIMITS, exercise_seconds=6, cell_seconds=10)
+    short = functools.partial(Settings, limits=LIMITS, exercise_seconds=4, cell_seconds=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grade, "lab_named", lambda pick: sixty.lab())
         patch.setattr(grade, "Settings", short)

@@ -283,7 +283,8 @@ def exercise_answer(
         why = text_of(event.get("why"), 100)
         text = f"Your code ended its process: {REASONS.get(why, why or 'for an unknown reason')}."
         said = f"The code of {name} ended its process: {REASONS.get(why, why or 'reason unknown')}."
-        found.append(Finding("crashed", said, CRASHED, name))
+        known = any(finding.status == CRASHED for finding in found)
+        found += [] if known else [Finding("crashed", said, CRASHED, name)]
     if earned == 0 and passed_in_notebook(name, seen):
         said = f"{name} passes in the notebook, but not by itself: it may need another cell."
         found.append(Finding(ONLY_THERE, said, MANUAL, name))
