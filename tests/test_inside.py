@@ -357,6 +357,18 @@ def test_a_message_without_the_token_ends_the_child(monkeypatch):
     assert found == [{"what": "begin"}, {"what": "end", "why": "forged"}]
 
 
+@pytest.mark.parametrize("heard", [{}, {"changed": 3}, {"found": [], "late": 1}, {"hidden": 1}])
+def test_a_forged_message_earns_nothing_and_stops_nothing(heard, monkeypatch):
+    def forge(job, names, imported, say):
+        say({"what": "begin"})
+        say({"what": "tested", "hidden": True} | heard)
+        say({"what": "done"})
+
+    monkeypatch.setattr(answering, "answer", forge)
+    event = scaled(RIGHT_SCALE)
+    assert event["state"] in (inside.STOPPED, WRONG)
+
+
 # the notebook
 
 

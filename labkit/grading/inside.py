@@ -87,7 +87,11 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
     seconds = job.get("exercise_seconds", SECONDS)
 
     def settle(heard: dict[str, Any], why: str = "") -> None:
-        event = result(todo.pop(0), heard, why, job["nonce"], seconds)
+        item = todo.pop(0)
+        try:
+            event = result(item, heard, why, job["nonce"], seconds)
+        except (TypeError, ValueError, AttributeError):  # what no child of this kit says
+            event = result(item, {}, "forged", job["nonce"], seconds)
         states[event["name"]] = event["state"]
         send(event)
 
