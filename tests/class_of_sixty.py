@@ -471,13 +471,22 @@ def steals(code: str) -> Work:
 
 
 OUTSIDE = Path("/var/tmp/labkit-was-here")  # a place where anyone may write
-row("reads-grade-book", "it is not there",
-    lambda: steals("from pathlib import Path\nfor p in Path('/').glob('*/**/gradebook.db'):\n"
-                   "    print(p.read_bytes()[:9])"), ("graded", "manual"))  # fmt: skip
-row("reads-other-submissions", "they are not there",
-    lambda: steals("import os\nfor top, _, files in os.walk('/'):\n    for f in files:\n"
-                   "        if f.endswith('.ipynb'):\n            print(open(top + '/' + f).read())"
-                   ), ("graded", "manual"))  # fmt: skip
+
+
+def thief(folder: Path) -> Work:
+    """Knows where the others' work is, and gives a wrong answer if it can be read."""
+    code = f"import os\nif os.path.exists({str(folder.parent)!r}):\n    return mu"
+    return steals(code)
+
+
+def burglar(folder: Path) -> Work:
+    """Knows where the grade book is, and gives a wrong answer if it can be read."""
+    course = folder.parents[1] / "grades" / "course"
+    return steals(f"import os\nif os.path.exists({str(course)!r}):\n    return mu")
+
+
+row("reads-grade-book", "it is not there", burglar, "manual")
+row("reads-other-submissions", "they are not there", thief, "manual")
 row("writes-outside", "it cannot",
     lambda: steals(f"open('{OUTSIDE}', 'w').write('x')\nopen('/usr/x', 'w').write('x')"),
     ("graded", "manual"))  # fmt: skip

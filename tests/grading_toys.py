@@ -82,7 +82,9 @@ def sandboxed(module, job, limits, readable=(), unsafe=False):
             event |= {"state": "right", "text": "", "mistakes": [], "hidden": "cheat" not in source}
         elif "exits" in source:
             event |= {"state": "crashed", "text": "", "mistakes": [], "why": "exit 3"}
-        passed[one["name"]] = event["hidden"] is True or "helper" in source
+        elif "helper" in source:
+            event |= {"text": "NameError: name 'helper' is not defined"}
+        passed[one["name"]] = event["hidden"] is True or "helper" in source or "patch" in source
         lines.append(json.dumps(event))
     if given["notebook"]:
         lines.append(json.dumps(executed(given["notebook"]) | {"points": passed}))

@@ -105,6 +105,7 @@ def by_name(result):
         ("exits()", "crashed", 0, "crashed"),
         ("return 3  # bomb", "crashed", 0, "crashed"),
         ("return helper", "wrong", None, "right only in the notebook"),
+        ("return patch", "wrong", 0, "right only in the notebook"),
         ("return helper  # tampers", "wrong", 0, "asserts are switched off"),
     ],
 )

@@ -43,6 +43,7 @@ def run(tmp_path_factory):
     top = tmp_path_factory.mktemp("class")
     handed_in, out = top / "handed in", top / "grades"
     sixty.write(handed_in)
+    (out / "course").mkdir(parents=True)  # there to be stolen from, if that were possible
     sixty.OUTSIDE.unlink(missing_ok=True)
     before = contents(handed_in)
     short = functools.partial(Settings, limits=LIMITS, exercise_seconds=4, cell_seconds=5)
