@@ -621,7 +621,7 @@ def test_the_command_finds_the_lab_by_content(perfect, clone, tmp_path, capsys):
     path = saved(perfect, tmp_path / "my lab (1).ipynb")
     before = path.read_bytes()
     assert precheck.main(path, None) == 0
-    assert f"{STEM}" in (said := capsys.readouterr().out) and "ok    nothing to mend" in said
+    assert f"{STEM}" in (said := capsys.readouterr().out) and "ok    it can be handed in" in said
     assert path.read_bytes() == before
 
 

@@ -119,7 +119,7 @@ def graded(raw: bytes, submission: Submission, lab: Lab, settings: Settings) -> 
         text = name in lab.free_text
         one = free_text if text else exercise_answer
         answer, more = one(name, points, checked, lab if text else seen)
-        answers.append(answer)
+        answers.append(unseen(answer, checked))
         found += more
     found += [*contradicted(checked, answers), *notebook_findings(seen)]
     notebook = autograded(checked, lab, seen, answers)
@@ -292,6 +292,18 @@ def exercise_answer(
     given = [str(m)[:200] for m in list_of(event.get("mistakes"))]
     source, picture = checked.answers.get(name, ""), checked.pictures.get(name, "")
     return Response(name, points, earned, state, text, tuple(given), source, picture), found
+
+
+def unseen(answer: Response, checked: "precheck.Checked") -> Response:
+    """An answer that is missing because an older release did not ask for it waits for a human."""
+    old = any(f.kind == "old release" and f.status == MANUAL for f in checked.findings)
+    lacks = any(
+        f.kind == "solution missing" and f.exercise == answer.name for f in checked.findings
+    )
+    if not (old and lacks):
+        return answer
+    text = "The release that you worked on may not have had this exercise."
+    return replace(answer, earned=None, text=text)
 
 
 def passed_in_notebook(name: str, seen: Seen) -> bool:

@@ -247,7 +247,9 @@ def draw_overlaps(
     for place, numbers in labels(alike, most).items():
         text = ", ".join(map(str, numbers[:3])) + " …" * (len(numbers) > 3)
         ax.annotate(text, place, (0, 6), textcoords="offset points", **above)
-    ax.set(xlabel="distinctive pieces of code in common", ylabel="share of the fewer pieces")
+    ax.set(
+        xlabel="distinctive pieces of code in common", ylabel="share of the shorter one's pieces"
+    )
     ax.set(xlim=(0, most), ylim=(0, 1.14), yticks=[k / 5 for k in range(6)])
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     sns.despine(ax=ax)

@@ -30,11 +30,11 @@ from labkit.grading.records import (
 
 SAID = {
     GRADED: "Your notebook was graded as you handed it in.",
-    REPAIRED: "Your notebook was repaired before it was graded. The repairs are listed below.",
+    REPAIRED: "Your notebook was repaired before it was graded. What was repaired is said below.",
     CRASHED: "Some of your code did not run to its end. The rest was graded; the reason is below.",
     MANUAL: "A person looks at your notebook before the grade is final. The reason is below.",
     REFUSED: "This file could not be graded. You have no grade yet, which is not a grade of 0."
-    " The reason is below.",
+    " The reason is below. Save your notebook again, and ask whether you may hand it in anew.",
 }
 SIGNS = {"right": "✔", "wrong": "✘", "not attempted": "○", "crashed": "✕", "manual": "…"}
 CODE = 20_000  # characters of an answer that are shown

@@ -76,7 +76,9 @@ def parsed(raw: bytes) -> Any:
             text = json.dumps(given, ensure_ascii=False).encode("utf-8", "replace")
             given = json.loads(text, **rules)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"The file is no notebook, for it is no JSON ({one_line(error)}).") from error
+        remedy = "Save the notebook, download it again and hand in that file."
+        text = f"The file is damaged or was cut off: it is no JSON ({one_line(error)}). {remedy}"
+        raise Refused(text) from error
     layer = [given]
     for _ in range(DEPTH):
         layer = [v for c in layer for v in inside(c) if isinstance(v, list | dict)]

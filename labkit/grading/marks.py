@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.files import replacing
+from labkit.grading.autograde import FREE_TEXT
 from labkit.grading.records import GRADED, MANUAL, Finding, Graded, Lab, Response
 
 COLUMNS = ("student", "name", "cell", "points", "of", "comment", "text")
@@ -112,6 +113,8 @@ def settled(finding: Finding, name: str) -> Finding:
     """A finding about an answer that a human has marked, who has therefore seen it."""
     if finding.exercise != name or finding.status != MANUAL:
         return finding
+    if finding.kind == FREE_TEXT:
+        return replace(finding, status=GRADED, text=f"A human has marked {name}.")
     return replace(finding, status=GRADED, text=f"{finding.text} A human has marked it.")
 
 

@@ -114,7 +114,8 @@ def recorded(shows: list[NotebookNode], lab: Lab) -> list[Finding]:
         text = f"The recorded result is one of {one_line(record['notebook'], 60)}."
         found.append(Finding("record of another lab", text, MANUAL))
     if record["profile"] not in ("cpu", "full"):
-        text = f"The recorded result is of profile {one_line(record['profile'], 20)}, not cpu."
+        named = one_line(record["profile"], 20)
+        text = f"The recorded result is of profile {named}, a short run for tests, not of cpu."
         found.append(Finding("another profile", text))
     if STAND_IN in record["data"]:
         found.append(DRAWN)

@@ -18,7 +18,7 @@ from labkit.console import one_line, say
 from labkit.files import replacing
 from labkit.grading import handed_in, outputs, repair
 from labkit.grading.handed_in import listing, read
-from labkit.grading.records import CHECK, EXERCISE, GRADED, MANUAL, Finding, Lab, Refused
+from labkit.grading.records import CHECK, EXERCISE, GRADED, MANUAL, REPAIRED, Finding, Lab, Refused
 
 __all__ = ["Checked", "check", "main", "read"]
 
@@ -149,6 +149,8 @@ def main(path: Path, repair: Path | None = None) -> int:
             with replacing(repair) as part:
                 part.write_text(nbformat.writes(found.notebook) + "\n", "utf-8", newline="\n")
     except (OSError, Refused) as error:
+        if isinstance(error, FileNotFoundError):
+            error = "there is no such file; give the notebook that you would hand in"
         print(f"labkit: {path}: {one_line(error, 500)}", file=sys.stderr)
         return 2
     mend = [f for f in found.findings if f.status != GRADED or f.kind in STUDENTS]
@@ -157,9 +159,13 @@ def main(path: Path, repair: Path | None = None) -> int:
         word = "mend" if finding in mend else "see "
         say(f"  {word}  {finding.kind}: {one_line(finding.text, 500)}", sys.stdout)
     if not mend:
-        say("  ok    nothing to mend", sys.stdout)
+        say(
+            "  ok    it can be handed in; whether answers are right, its own checks say", sys.stdout
+        )
     if repair:
         say(f"The repaired copy is {repair}: run all its cells and save it.", sys.stdout)
+    elif any(finding.status == REPAIRED for finding in mend):
+        say("The file is as it was; --repair NEW.ipynb writes a repaired copy.", sys.stdout)
     return 1 if mend else 0
 
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from labkit.grading.records import REFUSED, Graded, Lab, Response
+from labkit.grading.records import REFUSED, Finding, Graded, Lab, Response
 
 FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")  # what a spreadsheet would compute
 JOINERS = "\u200c\u200d"  # format characters that are part of names and emojis
@@ -34,9 +34,15 @@ def grades(results: list[Graded], lab: Lab) -> str:
         row = [graded.student, graded.name, graded.identifier, graded.file, graded.status]
         row += [number(graded.total), number(sum(lab.points.values()))]
         row += [number(answers[name].earned) if name in answers else "" for name in names]
-        findings = [f"{plain(f.kind)}: {plain(f.text)}" for f in graded.findings]
+        findings = [f"{plain(kind(f))}: {plain(f.text)}" for f in graded.findings]
         rows.append([*row, "; ".join(findings)])
     return written(rows)
+
+
+def kind(finding: Finding) -> str:
+    """What sort of finding it is, and of which exercise, unless its text names that."""
+    named = not finding.exercise or finding.exercise in finding.text
+    return finding.kind if named else f"{finding.kind} ({finding.exercise})"
 
 
 def moodle(results: list[Graded], lab: Lab) -> str:
