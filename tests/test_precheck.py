@@ -657,7 +657,7 @@ def test_the_command_overwrites_nothing(perfect, clone, tmp_path, capsys):
 )
 def test_the_command_says_why_a_file_cannot_be_checked(clone, tmp_path, capsys, text, told):
     path = tmp_path / "lab.ipynb"
-    assert precheck.main(path) == 2 and "No such file" in capsys.readouterr().err
+    assert precheck.main(path) == 2 and "no such file" in capsys.readouterr().err
     assert precheck.main(tmp_path) == 2 and str(tmp_path) in capsys.readouterr().err
     path.write_text(text)
     assert precheck.main(path) == 2 and told in capsys.readouterr().err
