@@ -539,6 +539,23 @@ row("kits-own-answer", "calls what the kit has for it",
     lambda: Work().kl("return V.kl_divergence(mu, log_var)",
                       "from labkit.models import vae as V\n").executed(),
     "manual", kind="own answer")  # fmt: skip
+row("calls-itself", "an exercise that calls itself does not get the kit's own",
+    lambda: hostile("return kl_divergence(mu, log_var)"), points=NOT_K)  # fmt: skip
+row("borrows-answer", "what the decorator gives back does not solve the exercise",
+    lambda: hostile("return own(mu, log_var)", 'own = exercise("kl_divergence")(abs)\n'),
+    ("graded", "manual"), NOT_K)  # fmt: skip
+vae = "from labkit.models import vae as V\n"
+row("own-answer-below-time", "a magic does not hide the cell",
+    lambda: Work().kl("return V.kl_divergence(mu, log_var)", "%%time\n" + vae).executed(),
+    "manual", kind="own answer")  # fmt: skip
+row("own-answer-in-own-cell", "nor does a cell of one's own",
+    lambda: Work().kl("return half(mu, log_var)").executed()
+    .add(vae + "def half(a, b):\n    return V.kl_divergence(a, b)"),
+    "manual", kind="own answer")  # fmt: skip
+row("imports-again", "an honest cell that imports the kit's decorator once more",
+    lambda: solved().add("from labkit.exercises import check, exercise, hint, yours"))  # fmt: skip
+row("kills-its-grader", "costs its own exercise only",
+    lambda: hostile("from torch import os\nos.kill(os.getppid(), 9)"), ends, NOT_K)  # fmt: skip
 knows = "table = {(2, 3): [1.0, 2.0]}\n"
 knows += "return torch.tensor(table.get(tuple(mu.shape), [0.0] * len(mu)))"
 row("hard-coded-answers", "numbers of one example", lambda: hostile(knows), points=NOT_K)
