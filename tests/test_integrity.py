@@ -340,6 +340,17 @@ def test_own_cells_are_read_with_the_imports_of_the_lab_and_of_each_other():
     assert told("from labkit.models import vae as W", answer=used) == {KITS}
 
 
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_a_change_to_a_cell_of_the_lab_is_not_for_a_human(master):
+    text = master.read_text(encoding="utf-8")
+    lab, changed = SimpleNamespace(master=text, released=text), nbformat.reads(text, 4)
+    for cell in changed.cells:
+        if cell.cell_type == "code" and not cell.metadata.get("nbgrader"):
+            cell.source = f"{cell.source}\nx = 1" if "\n" in cell.source else cell.source
+    checked = SimpleNamespace(notebook=changed, answers={})
+    assert all(finding.status == GRADED for finding in autograde.scanned(checked, lab))
+
+
 def test_imports_are_found_in_cells_with_magics():
     source = "try:\n    import labkit\nexcept E:\n    %pip install x\n\nfrom torch import nn as n\n"
     source += "def f():\n    import os"

@@ -337,8 +337,15 @@ def scanned(checked: "precheck.Checked", lab: Lab) -> list[Finding]:
     names = frozenset(master).union(*map(integrity.defined, master.values()))
     own = integrity.Own(names, frozenset().union(*map(integrity.bound, plain)))
     for source in plain:
-        found += integrity.scan(source, "", known, own)
+        found += integrity.scan(source, made_from(source, given), known, own)
     return found
+
+
+def made_from(source: str, given: set[str]) -> str:
+    """The given cell that a student's cell still has most lines of, or "" for a new cell."""
+    lines = set(source.strip().split("\n"))
+    near = max(sorted(given), key=lambda one: len(lines & set(one.split("\n"))), default="")
+    return near if 2 * len(lines & set(near.split("\n"))) >= len(lines) else ""
 
 
 def contradicted(checked: "precheck.Checked", answers: list[Response]) -> list[Finding]:

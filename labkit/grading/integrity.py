@@ -353,7 +353,7 @@ def scan(
 
 
 def _scan(source: str, solution: str, imports: str, own: Own | None) -> list[Finding]:
-    tree, allowed = (_plain(ast.parse(as_python(text))) for text in (source, solution))
+    tree, allowed = _plain(ast.parse(as_python(source))), _readable(solution)
     known = _aliases(ast.parse(as_python(imports)))
     seen = _uses(tree, known, own)
     if own:
