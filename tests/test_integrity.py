@@ -195,6 +195,7 @@ def test_solutions_use_nothing_that_a_human_has_to_see(master):
         "V = V",
         "(V,)[0].kl_divergence",
         "def f(V=V): return V",
+        "class A:\n    V = 1\nW = V",
         "[W for W in [V]]",
         "T = torch; T.os",
         "from torch import sys",

@@ -482,6 +482,12 @@ class _Bound(ast.NodeVisitor):
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = function
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.scopes.append(set())
+        self.generic_visit(node)
+        self.scopes.pop()
+        self.scopes[-1].add(node.name)
+
 
 @functools.cache
 def _is_module(name: str) -> bool:
