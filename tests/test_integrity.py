@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 
 from labkit import exercises, folders
 from labkit.exercises import core
-from labkit.grading import integrity, release
+from labkit.grading import autograde, integrity, release
 from labkit.grading.integrity import KITS, LEFT, MORE, scan
 from labkit.grading.records import EXERCISE, GRADED, MANUAL
 from labkit.models import vae as V
@@ -184,6 +185,30 @@ def test_solutions_use_nothing_that_a_human_has_to_see(master):
         "torch.load('x')",
         "torch.overrides.TorchFunctionMode()",
         "torch._C._add_docstr",
+        "%%time\nimport os",
+        "%%time\n%%capture out\nimport os",
+        "%%timeit -n 10 -r3\nexec('1')",
+        "%time x = eval('1')",
+        "get_ipython().run_line_magic(a, b)",
+        "from labkit.models.vae import *",
+        "W = V",
+        "V = V",
+        "(V,)[0].kl_divergence",
+        "def f(V=V): return V",
+        "class A:\n    V = 1\nW = V",
+        "[W for W in [V]]",
+        "T = torch; T.os",
+        "from torch import sys",
+        "from collections import _sys",
+        "import random\nrandom._os",
+        "import collections\ncollections._sys.modules",
+        "getattr(f, '__globals__')",
+        "g = getattr",
+        "match f:\n    case object(__globals__=g): pass",
+        "from operator import attrgetter",
+        "import operator\noperator.methodcaller('x')",
+        "x = '{0.__class__}'",
+        "exec = exec",
     ],
 )
 def test_what_no_exercise_needs_is_told_to_a_human(source):
@@ -205,6 +230,12 @@ def test_what_is_odd_and_harmless_is_noted(source):
         "x = plots.PALETTE; n = SYMBOLS.index('+'); s = data.arithmetic.BLANK",
         "x = f'{torch.ones(3).shape}'\nx.y = 3\nhint('x')",
         "getattr(p, 'W_ix')",
+        "def f(data, order):\n    vars = [data, order]\n    return vars",
+        "data = torch.ones(3)\nfor x in data:\n    print(x, data[0])",
+        "print([data for data in range(3)])",
+        "def exec(x):\n    return x\ny = exec(2)",
+        'def f():\n    """Of __init__."""\n    x = \'sub__name\'',
+        "from torch import signal\nx = torch.select(y, 0, 1)",
         "def stub():\n    raise NotImplementedError",
         "def f(x):\n    if x:\n        raise NotImplementedError('so')\n    return x",
     ],
@@ -231,11 +262,94 @@ def test_a_raise_that_was_left_in_is_noted():
     assert seen(source) == {(LEFT, GRADED)}
 
 
-@pytest.mark.parametrize(
-    "source", ["def f(:", "\0", "(" * 5_000, "x = " + "-" * 50_000 + "1", "\ud800", "%", "?", "'''"]
-)
+@pytest.mark.parametrize("source", ["def f(:", "\0", "\ud800", "%", "?", "'''", "%%time\nx = ("])
 def test_code_that_cannot_be_read_is_no_error(source):
     assert all(finding.status == GRADED for finding in scan(source, "", IMPORTS))
+
+
+@pytest.mark.parametrize("source", ["x = " + "-" * 50_000 + "1", "x = 1" + " + 1" * 20_000])
+def test_code_too_deep_to_be_read_is_for_a_human(source):
+    assert {finding.status for finding in scan(source, "", IMPORTS)} == {MANUAL}
+
+
+def test_a_syntax_error_is_told_with_its_line():
+    (finding,) = scan("x = 1\ny = (2", "", IMPORTS)
+    assert "line 2" in finding.text and "never closed" in finding.text
+
+
+OWN = integrity.Own(frozenset({"kl_divergence"}), frozenset({"data"}))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.backends.cudnn.deterministic = True",
+        "import pandas as pd\npd.options.display.max_rows = 10",
+        "import sys; print(sys.version)",
+        "import gc; gc.collect()",
+        "from types import SimpleNamespace\nx = SimpleNamespace(a=1)",
+        "print(x.__class__.__name__)",
+        "import os\nos.environ['A'] = 'b'\nos.path.join('a', 'b')",
+        "!nvidia-smi",
+        "%load_ext autoreload\n%autoreload 2",
+        "%cd ..",
+        "%env A=b",
+        "%who",
+        "%%html\n<b>__x</b>",
+        "%%writefile notes.txt\n__x",
+        "help(V)",
+        "x = data[0]; m = V.linear_vae(2)",
+    ],
+)
+def test_usual_things_in_cells_of_their_own_are_at_most_noted(source):
+    assert {finding.status for finding in scan(source, "", IMPORTS, OWN)} <= {GRADED}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "half = V.kl_divergence",
+        "W = V",
+        "import sys\nsys.modules",
+        "import os\nos.path.os.system('ls')",
+        "import os\nos.system('ls')",
+        "!nvidia-smi; cat x",
+        "%%writefile torch.py\nimport os\nos.system('ls')",
+        "torch.allclose = f",
+    ],
+)
+def test_cells_of_their_own_are_read_all_the_same(source):
+    assert MANUAL in {finding.status for finding in scan(source, "", IMPORTS, OWN)}
+
+
+def test_own_cells_are_read_with_the_imports_of_the_lab_and_of_each_other():
+    cell, head = nbformat.v4.new_code_cell, "import labkit.models.vae as V"
+    solution = cell("@exercise('kl')\ndef kl_divergence(m, v):\n    return m")
+    solution.metadata.nbgrader = {"solution": True, "grade_id": "kl"}
+    master = nbformat.writes(nbformat.v4.new_notebook(cells=[cell(head), solution]))
+    lab = SimpleNamespace(master=master, released=master)
+
+    def told(*sources, answer=""):
+        notebook = nbformat.v4.new_notebook(cells=[cell(source) for source in sources])
+        checked = SimpleNamespace(notebook=notebook, answers={"kl": answer})
+        return {finding.kind for finding in autograde.scanned(checked, lab)}
+
+    assert told("half = V.kl_divergence") == {KITS}
+    assert told("from labkit.models import vae as W", "h = W.kl_divergence") == {KITS}
+    assert told("m = V.linear_vae(2)", "V.linear_vae(", "data = 1") == {"no Python"}
+    used = solution.source.replace("return m", "return W.kl_divergence(m, v)")
+    assert told("from labkit.models import vae as W", answer=used) == {KITS}
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_a_change_to_a_cell_of_the_lab_is_not_for_a_human(master):
+    text = master.read_text(encoding="utf-8")
+    lab, changed = SimpleNamespace(master=text, released=text), nbformat.reads(text, 4)
+    for cell in changed.cells:
+        if cell.cell_type == "code" and not cell.metadata.get("nbgrader"):
+            cell.source = f"{cell.source}\nx = 1" if "\n" in cell.source else cell.source
+    checked = SimpleNamespace(notebook=changed, answers={})
+    assert all(finding.status == GRADED for finding in autograde.scanned(checked, lab))
 
 
 def test_imports_are_found_in_cells_with_magics():

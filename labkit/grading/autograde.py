@@ -335,18 +335,29 @@ def is_called(cell: nbformat.NotebookNode, grade_id: str) -> bool:
 
 def scanned(checked: "precheck.Checked", lab: Lab) -> list[Finding]:
     """What a look at the student's code, without running it, finds."""
-    known, master, own = imports(lab.master), solutions(lab.master), []
+    master, found = solutions(lab.master), []
     given = {cell.source.strip() for cell in cells(lab.released)}
+    code = [cell for cell in checked.notebook.cells if cell.cell_type == "code"]
+    plain = [c.source for c in code if not c.metadata.get("nbgrader")]
+    plain = [source for source in plain if source.strip() not in given]
+    known = "\n".join([imports(lab.master), *map(integrity.imports_of_any, plain)])
     for name, solution in master.items():
         source = checked.answers.get(name, "")
         if source and source.strip() not in given:
             seen = integrity.scan(source, solution, known)
-            own += [replace(f, exercise=f.exercise or name) for f in seen]
-    for cell in checked.notebook.cells:
-        plain = cell.cell_type == "code" and not cell.metadata.get("nbgrader")
-        if plain and cell.source.strip() not in given:
-            own += integrity.scan(cell.source)
-    return own
+            found += [replace(f, exercise=f.exercise or name) for f in seen]
+    names = frozenset(master).union(*map(integrity.defined, master.values()))
+    own = integrity.Own(names, frozenset().union(*map(integrity.bound, plain)))
+    for source in plain:
+        found += integrity.scan(source, made_from(source, given), known, own)
+    return found
+
+
+def made_from(source: str, given: set[str]) -> str:
+    """The given cell that a student's cell still has most lines of, or "" for a new cell."""
+    lines = set(source.strip().split("\n"))
+    near = max(sorted(given), key=lambda one: len(lines & set(one.split("\n"))), default="")
+    return near if 2 * len(lines & set(near.split("\n"))) >= len(lines) else ""
 
 
 def contradicted(checked: "precheck.Checked", answers: list[Response]) -> list[Finding]:

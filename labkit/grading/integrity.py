@@ -8,9 +8,11 @@ import ast
 import builtins
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -224,7 +226,7 @@ DANGEROUS = _words(
     " select shelve shutil signal site socket ssl subprocess sys threading traceback types"
     " unittest urllib weakref zipimport"
 )
-MILD = _words("csv glob io json pathlib sqlite3 tempfile zipfile")
+MILD = _words("csv glob io json operator pathlib sqlite3 tempfile zipfile")
 CALLS = _words(
     "__import__ breakpoint compile delattr eval exec globals locals memoryview setattr vars"
 )
@@ -240,8 +242,26 @@ OURS = _words("reference solutions probes diagnose judge observations _handles w
 OF_TORCH = _words("torch.load torch.save torch.hub torch.ops torch.library torch.overrides")
 GIVEN = _words("check display exercise hint progress yours")  # every lab imports these
 SHOWS = ("plots", "profile", "results", "widgets", "exercises")  # parts of labkit without answers
-WITHIN = _words("builtins ctypes gc importlib inspect os socket subprocess sys")  # as torch.os
-MAGICS = _words("config load_ext matplotlib pip pinfo pinfo2 precision time timeit capture")
+WITHIN = DANGEROUS - _words("code http platform resource select signal site types")  # as torch.os
+BY_NAME = _words("operator.attrgetter operator.methodcaller")  # reach attributes without a dot
+MAGICS = _words("config load_ext matplotlib pip pinfo pinfo2 precision time timeit capture prun")
+RUNS = _words("time timeit prun")  # magics that run the code beside them
+HOLDS = RUNS | {"capture"}  # magics that run the code below them
+OPTIONS = re.compile(r"(\s*-[nrlsTD]\s*\S+|\s*-\w)*\s*")  # of those
+INNER = re.compile(r"(?<![A-Za-z0-9])__[A-Za-z]")  # the start of a name such as __class__
+TELLS = _words("dir display help print repr")  # what only shows a module
+OWN = re.compile(  # harmless in a cell that belongs to no exercise
+    r"import (sys|gc|os|os\.path|types|platform)|import (types\.SimpleNamespace|os\.environ)"
+    r"|types\.SimpleNamespace|gc\.collect|os\.(path|environ|getcwd|listdir|cpu_count|makedirs)"
+    r"|(import )?os\.path\.(join|exists|isdir|isfile|basename|dirname|abspath|getsize|splitext)"
+    r"|os\.environ\.(get|setdefault)|os\.environ = …|platform\.\w+"
+    r"|sys\.(version|version_info|executable|platform|path|maxsize|getsizeof|stdout)"
+    r"|sys\.path\.(append|insert)|sys\.stdout\.flush|sys\.version_info\.\w+"
+    r"|torch\.backends\.[\w.]+ = …|(pandas\.|torch\.)?\w*\.?options\.[\w.]+ = …"
+    r"|run_(line|cell)_magic (autoreload|reload_ext|cd|pwd|ls|env|set_env|whos?|html|latex|svg)"
+    r"|run_cell_magic (markdown|writefile)"
+    r"|system (nvidia-smi|pwd|ls|pip3?|python3?)( [-\w=.,/ ]*)?"
+)
 MORE, KITS, LEFT = "looks at more than the exercise", "uses the kit's own answer", "left-in raise"
 SENTENCES = (
     (MORE, MANUAL, "It uses what no exercise needs: {}."),
@@ -249,6 +269,18 @@ SENTENCES = (
     (KITS, MANUAL, "It uses labkit where the lab's own solution does not: {}."),
     (LEFT, GRADED, "The `raise` of the stub is still there beside written lines, in {}."),
 )
+
+
+@dataclass(frozen=True)
+class Own:
+    """What to know for a look at a cell of the student's own.
+
+    exercises: the names of the lab's exercises and of their functions; names: what the student's
+    cells bind.
+    """
+
+    exercises: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
 
 def as_python(source: str) -> str:
@@ -274,38 +306,222 @@ def imports_of(source: str) -> str:
     return "\n".join(ast.unparse(node) for node in nodes if id(node) not in inside)
 
 
-def scan(source: str, solution: str = "", imports: str = "") -> list[Finding]:
+def _readable(source: str) -> ast.AST:
+    """A cell's tree, which is empty where it cannot be read."""
+    try:
+        return _plain(ast.parse(as_python(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
+
+
+def imports_of_any(source: str) -> str:
+    """The same for a cell of a student, which may be no Python; code in magics counts, too."""
+    nodes = ast.walk(_readable(source))
+    return "\n".join(ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))
+
+
+def defined(source: str) -> frozenset[str]:
+    """The names of the functions and classes that a cell defines."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return frozenset(n.name for n in ast.walk(_readable(source)) if isinstance(n, kinds))
+
+
+def bound(source: str) -> frozenset[str]:
+    """The names to which a cell binds values."""
+    nodes = [n for n in ast.walk(_readable(source)) if isinstance(n, ast.Name)]
+    return frozenset(n.id for n in nodes if isinstance(n.ctx, ast.Store))
+
+
+def scan(
+    source: str, solution: str = "", imports: str = "", own: Own | None = None
+) -> list[Finding]:
     """What a cell uses beyond its exercise, read and not run.
 
-    solution: the master's cell, which shows what may be used; imports: what the notebook imports.
+    solution: the master's cell, which shows what may be used; imports: what the notebook imports;
+    own: set for a cell of the student's own, where more is harmless.
     """
     try:
-        tree = ast.parse(as_python(source))
-        allowed = ast.parse(as_python(solution))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return [Finding("no Python", f"The cell cannot be read: {type(error).__name__}.")]
+        return _scan(source, solution, imports, own)
+    except SyntaxError as error:
+        said = f"SyntaxError in line {error.lineno}: {error.msg}"[:300]
+    except ValueError as error:
+        said = type(error).__name__
+    except (RecursionError, MemoryError) as error:  # so deep that nothing is known of it
+        text = f"The cell is too deeply nested to be read: {type(error).__name__}."
+        return [Finding("no Python", text, MANUAL)]
+    return [Finding("no Python", f"The cell cannot be read: {said}.")]
+
+
+def _scan(source: str, solution: str, imports: str, own: Own | None) -> list[Finding]:
+    tree, allowed = _plain(ast.parse(as_python(source))), _readable(solution)
     known = _aliases(ast.parse(as_python(imports)))
-    seen, usual = _uses(tree, known), _uses(allowed, known)
+    seen = _uses(tree, known, own)
+    if own:
+        seen = {_mildly(one) for one in seen}
+        seen = {one for one in seen if one[0] != KITS or one[2].split(".")[-1] in own.exercises}
+    seen -= _uses(allowed, known)
     findings = []
     for kind, status, sentence in SENTENCES:
-        found = sorted({what for k, s, what in seen - usual if (k, s) == (kind, status)})
+        found = sorted({what for k, s, what in seen if (k, s) == (kind, status)})
         if found:
             findings.append(Finding(kind, sentence.format(", ".join(found)[:500]), status))
     return findings
 
 
-def _uses(tree: ast.AST, known: dict[str, str]) -> set[tuple[str, str, str]]:
+def _mildly(use: tuple[str, str, str]) -> tuple[str, str, str]:
+    """A use as it counts in a cell that belongs to no exercise."""
+    kind, status, what = use
+    return kind, GRADED if kind == MORE and OWN.fullmatch(what) else status, what
+
+
+def _uses(tree: ast.AST, known: dict[str, str], own: Own | None = None) -> set[tuple]:
     """(kind, status, what) of everything in a tree that a human may want to see."""
     aliases = known | _aliases(tree)
-    found = set()
+    bound = _Bound()
+    bound.visit(tree)
+    beside = own.names if own else frozenset()
+    found = {(MORE, MANUAL, what) for what in _bare(tree, aliases, bound.found, beside)}
     for node in ast.walk(tree):
         found |= {(MORE, status, what) for status, what in _imported(node)}
-        found |= {(MORE, status, what) for status, what in _called(node, aliases)}
-        found |= {(MORE, MANUAL, what) for what in _reached(node, aliases)}
+        if id(node) not in bound.found:
+            found |= {(MORE, status, what) for status, what in _called(node, aliases)}
+        found |= {(MORE, status, what) for status, what in _reached(node, aliases)}
         found |= {(KITS, MANUAL, what) for what in _of_kit(node, aliases)}
         if isinstance(node, ast.FunctionDef) and _stub_left(node):
             found.add((LEFT, GRADED, node.name))
     return found
+
+
+class _Plain(ast.NodeTransformer):
+    """Puts code that is written as text in the place of that text."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        texts = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
+        gets = isinstance(node.func, ast.Name) and node.func.id == "getattr"
+        if gets and len(texts) > 1 and isinstance(texts[1], str):
+            made = ast.Attribute(node.args[0], texts[1], ast.Load())
+            return ast.BoolOp(ast.Or(), [made, *node.args[2:]]) if node.args[2:] else made
+        of_magic = isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_magic")
+        if of_magic and len(texts) > 1 and all(isinstance(text, str) for text in texts):
+            node.args[1:] = [ast.Constant("")] * len(node.args[1:])
+            codes = [OPTIONS.sub("", texts[1], count=1)] if texts[0] in RUNS else []
+            is_file = texts[0] == "writefile" and texts[1].strip().endswith(".py")
+            codes += texts[2:] if texts[0] in HOLDS or is_file else []
+            parsed = [_plain(ast.parse(as_python(code))) for code in codes if code.strip()]
+            node.keywords += [ast.keyword("code", part) for part in parsed]
+        return node
+
+
+def _plain(tree: ast.Module) -> ast.Module:
+    """A tree without docstrings, with the code that magics and `getattr` are given as text."""
+    for node in ast.walk(tree):
+        has = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if has and ast.get_docstring(node, clean=False) is not None:
+            node.body[0].value.value = ""
+    return _Plain().visit(tree)
+
+
+class _Bound(ast.NodeVisitor):
+    """Finds the names that stand for what the cell itself bound before, by their nodes' ids."""
+
+    def __init__(self) -> None:
+        self.scopes: list[set[str]] = [set()]
+        self.found: set[int] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store):
+            self.scopes[-1].add(node.id)
+        elif any(node.id in scope for scope in self.scopes):
+            self.found.add(id(node))
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.scopes[-1].discard(node.asname or node.name.partition(".")[0])
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self.scopes[-1] |= {node.name} if node.name else set()
+        self.generic_visit(node)
+
+    def value_first(self, node: Any) -> None:
+        """Visits what is bound before the names that it is bound to."""
+        for name in sorted(node._fields, key=lambda name: name not in ("iter", "value")):
+            below = getattr(node, name)
+            for one in below if isinstance(below, list) else [below]:
+                if isinstance(one, ast.AST):
+                    self.visit(one)
+
+    visit_Assign = visit_AnnAssign = visit_NamedExpr = visit_For = visit_AsyncFor = value_first
+
+    def comprehension(self, node: Any) -> None:
+        self.visit(node.generators[0].iter)
+        self.scopes.append(set())
+        for part in node.generators:
+            for one in (*([] if part is node.generators[0] else [part.iter]), part.target):
+                self.visit(one)
+            for one in part.ifs:
+                self.visit(one)
+        for name in ("elt", "key", "value"):
+            if getattr(node, name, None):
+                self.visit(getattr(node, name))
+        self.scopes.pop()
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = comprehension
+
+    def function(self, node: Any) -> None:
+        """Visits defaults and decorators outside, and the body with the parameters bound."""
+        around = [*getattr(node, "decorator_list", []), node.args, getattr(node, "returns", None)]
+        for one in around:
+            if one:
+                self.visit(one)
+        if not isinstance(node, ast.Lambda):
+            self.scopes[-1].add(node.name)
+        self.scopes.append({a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)})
+        for one in node.body if isinstance(node.body, list) else [node.body]:
+            self.visit(one)
+        self.scopes.pop()
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = function
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.scopes.append(set())
+        self.generic_visit(node)
+        self.scopes.pop()
+        self.scopes[-1].add(node.name)
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    """Whether a dotted name is that of a module, from its files and without an import."""
+    top, *parts = name.split(".")
+    if not top or name in MODULES or name in sys.builtin_module_names:
+        return bool(top)
+    spec = PathFinder.find_spec(top)
+    if not parts or spec is None:
+        return spec is not None
+    paths = [Path(path, *parts) for path in spec.submodule_search_locations or ()]
+    return any(path.is_dir() or path.with_name(f"{path.name}.py").is_file() for path in paths)
+
+
+def _bare(
+    tree: ast.AST, aliases: dict[str, str], bound: set[int], beside: frozenset[str]
+) -> Iterator[str]:
+    """Imported modules that are passed on under another name.
+
+    bound: names that stand for something else; beside: the same, from other cells.
+    """
+    fine = set(bound)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            fine.add(id(node.value))
+        tells = isinstance(node, ast.Call) and getattr(node.func, "id", "") in TELLS
+        if tells and id(node.func) not in bound:
+            fine |= {id(one) for one in node.args}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in fine:
+            full = aliases.get(node.id, "")
+            given = full.startswith("labkit.exercises.") and full.split(".")[-1] in GIVEN
+            if full and node.id not in beside and not given and _is_module(full):
+                yield f"the module {full} itself"
 
 
 def _aliases(tree: ast.AST) -> dict[str, str]:
@@ -330,9 +546,12 @@ def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
     elif isinstance(node, ast.ImportFrom):
         names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
     for name in names:
-        top = name.partition(".")[0]
-        of_exercises = name.startswith("labkit.exercises") and name.split(".")[-1] not in GIVEN
-        if top in DANGEROUS or of_exercises or name.startswith("labkit.grading"):
+        top, last = name.partition(".")[0], name.split(".")[-1]
+        of_exercises = name.startswith("labkit.exercises") and last not in (*GIVEN, "*")
+        hidden = any(part.lstrip("_") in WITHIN for part in name.split("."))
+        hidden |= name in BY_NAME or name.startswith("labkit.grading")
+        hidden |= top == "labkit" and last == "*" and name != "labkit.exercises.*"
+        if top in DANGEROUS or of_exercises or hidden:
             yield MANUAL, f"import {name}"
         elif top in MILD:
             yield GRADED, f"import {name}"
@@ -345,6 +564,11 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
             yield MANUAL, node.id
         elif node.id in ENDS:
             yield GRADED, node.id
+        elif node.id == "getattr":  # one with a constant name was replaced by the attribute
+            yield MANUAL, "getattr by a computed name"
+    text = node.value if isinstance(node, ast.Constant) else ""
+    if isinstance(text, str) and text != "__main__" and INNER.search(text):
+        yield MANUAL, f"the text {text[:40]!r}"
     if not isinstance(node, ast.Call):
         return
     name = _dotted(node.func, aliases)
@@ -352,12 +576,13 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
         modes = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "mode")]
         reads = all(isinstance(m, ast.Constant) and str(m.value) in ("r", "rb") for m in modes)
         yield (GRADED if reads else MANUAL), "open" if reads else "open for writing"
-    if name == "getattr" and not (len(node.args) > 1 and isinstance(node.args[1], ast.Constant)):
-        yield MANUAL, "getattr by a computed name"
     of_shell = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call)
     if of_shell and _dotted(node.func.value.func, aliases) == "get_ipython":
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
-        harmless = node.func.attr.endswith("_magic") and first in MAGICS | {""}
+        known = all(isinstance(one, ast.Constant) for one in node.args) and not any(
+            keyword.arg != "code" for keyword in node.keywords
+        )
+        harmless = known and node.func.attr.endswith("_magic") and first in MAGICS | {""}
         harmless |= node.func.attr == "show_usage"  # a lonely question mark
         yield (GRADED if harmless else MANUAL), f"{node.func.attr} {first}".strip()[:80]
         node.func.value.told = True  # the walk comes to it later
@@ -365,7 +590,7 @@ def _called(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]
         yield MANUAL, "get_ipython"
 
 
-def _reached(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
+def _reached(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Inner parts of objects, classes that pose as others, and changes of imported modules."""
     if isinstance(node, ast.Attribute):
         name, inner = _dotted(node, aliases), node.attr.startswith("__")
@@ -373,16 +598,24 @@ def _reached(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
         imported = top in {full.partition(".")[0] for full in aliases.values()}
         of_exercises = name.startswith("labkit.exercises.") and node.attr not in GIVEN
         hidden = name.startswith(("labkit.grading", "torch._C")) or node.attr in OURS
+        within = top in DANGEROUS or node.attr.lstrip("_") in WITHIN
+        if node.attr == "__name__" and isinstance(node.ctx, ast.Load):
+            node.value.named = True  # x.__class__.__name__ is a text; the walk comes to x later
         if inner and node.attr not in USUAL or of_exercises or hidden:
-            yield f".{node.attr}"
+            harmless = node.attr == "__class__" and hasattr(node, "named")
+            yield (GRADED if harmless else MANUAL), f".{node.attr}"
         elif imported and not isinstance(node.ctx, ast.Load):
-            yield f"{name} = …"
-        elif imported and (top in DANGEROUS or node.attr in WITHIN) or name in OF_TORCH:
-            yield name
+            yield MANUAL, f"{name} = …"
+        elif imported and within or name in OF_TORCH | BY_NAME:
+            yield MANUAL, name
+    elif isinstance(node, ast.MatchClass):
+        for attr in node.kwd_attrs:
+            if attr in OURS or attr.startswith("__") or attr.lstrip("_") in WITHIN:
+                yield MANUAL, f".{attr}"
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in POSES:
-        yield f"def {node.name}"
+        yield MANUAL, f"def {node.name}"
     elif isinstance(node, ast.ClassDef) and any(k.arg == "metaclass" for k in node.keywords):
-        yield "metaclass"
+        yield MANUAL, "metaclass"
 
 
 def _of_kit(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
