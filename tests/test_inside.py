@@ -280,6 +280,27 @@ def test_an_exercise_that_calls_another_gets_the_kit_s_own():
     assert found["scale"]["state"] == WRONG and found["share_right"]["state"] == RIGHT
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        SCALE + "return scale(images)",
+        f'own = exercise("scale")(abs)\n{SCALE}return own(images)',
+        f'own = exercise("scale")(abs)\n{SCALE}return own.__wrapped__(images)',
+        SCALE + "return exercise('scale')(scale)(images)",
+        SCALE.split("\n")[1] + "\n    return scale(images)",
+    ],
+)
+def test_the_kit_s_own_function_solves_no_exercise_for_whoever_calls_it(cell):
+    through = SHARE.replace("    p =", "    assert scale(0 * labels).min() == -1\n    p =")
+    found = graded(made(scale=cell, share_right=through))
+    assert found["scale"]["state"] == WRONG and found["share_right"]["state"] == RIGHT
+
+
+def test_a_function_may_call_itself():
+    cell = SCALE + "return scale(images.double()) if images.dtype == torch.uint8 else (images"
+    assert scaled(cell + " / 127.5 - 1).float()")["state"] == RIGHT
+
+
 def test_a_switched_off_assert_is_heard():
     assert answering.sung("a nonce") == ["a nonce"]
     item = {"name": "scale", "source": RIGHT_SCALE}

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import io
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -29,7 +29,8 @@ def answer(job: dict[str, Any], names: list[str], imported: dict[str, Any], say:
     tasks = {name: task for name, (_, task) in exercises.names().items()}
     before = integrity.snapshot()
     registered: dict[str, Callable] = {}
-    space = student_space(imported, tasks, registered)
+    now: list[str] = []  # the exercise that is run and tested
+    space = student_space(imported, tasks, registered, now)
     ours = imported | {item["name"]: stand_in(tasks[item["name"]]) for item in job["exercises"]}
     for number, source in enumerate(job.get("added", [])):
         execute(definitions(source), space, f"<added cell {number + 1}>")
@@ -40,12 +41,13 @@ def answer(job: dict[str, Any], names: list[str], imported: dict[str, Any], say:
             continue
         say({"what": "begin", "name": name})
         registered.pop(name, None)
+        now[:] = [name]
         error = execute(item["source"], space, file)
         changed = integrity.restore(before)
         function, repaired = registered.get(name), False
         if function is None and _is_defined_in(space.get(name), file):
             function, repaired = space[name], True
-            registered[name], space[name] = function, stand_in(tasks[name])
+            registered[name], space[name] = function, stand_in(tasks[name], registered, now)
         seen = {"what": "seen", "name": name, "changed": changed, "repaired": repaired}
         if function is None:
             say(seen | {"error": error})
@@ -59,7 +61,10 @@ def answer(job: dict[str, Any], names: list[str], imported: dict[str, Any], say:
 
 
 def student_space(
-    imported: dict[str, Any], tasks: dict[str, core.Exercise], registered: dict[str, Callable]
+    imported: dict[str, Any],
+    tasks: dict[str, core.Exercise],
+    registered: dict[str, Callable],
+    now: list[str],
 ) -> dict[str, Any]:
     """The names that a student's cells see. What they decorate goes into `registered`.
 
@@ -74,7 +79,7 @@ def student_space(
 
         def decorate(function: Callable) -> Callable:
             registered[name] = function
-            return stand_in(tasks[name])
+            return stand_in(tasks[name], registered, now)
 
         return decorate
 
@@ -102,14 +107,25 @@ class Shell:
         return lambda *args, **kwargs: None
 
 
-def stand_in(task: core.Exercise) -> Callable:
-    """The kit's own function, as a notebook gives it to whoever has not solved an exercise."""
+def stand_in(
+    task: core.Exercise, registered: dict[str, Callable] | None = None, now: Sequence[str] = ()
+) -> Callable:
+    """The kit's own function, as a notebook gives it to whoever has not solved an exercise.
+
+    now: the exercise that is run and tested. Its stand-in calls the student's function, since the
+    kit's own would solve the exercise for it.
+    """
 
     @functools.wraps(task.reference)
     def function(*args: Any, **kwargs: Any) -> Any:
-        return task.reference(*args, **kwargs)
+        if task.name not in now:
+            return task.reference(*args, **kwargs)
+        if not registered or task.name not in registered:
+            raise RuntimeError(f"the kit's own {task.name} is not available while yours is tested")
+        return registered[task.name](*args, **kwargs)
 
     function.whose = "the kit's"  # type: ignore[attr-defined]
+    del function.__wrapped__  # type: ignore[attr-defined]
     return function
 
 
