@@ -301,6 +301,23 @@ def test_a_function_may_call_itself():
     assert scaled(cell + " / 127.5 - 1).float()")["state"] == RIGHT
 
 
+AGAIN = "from labkit.exercises import check, exercise, hint, progress, yours\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "added"),
+    [
+        (RIGHT_SCALE, [AGAIN]),
+        (AGAIN + RIGHT_SCALE + '\ncheck("scale")\nhint("scale")\nyours("scale")', []),
+        ("import labkit.exercises as E\n" + RIGHT_SCALE.replace("@", "@E."), []),
+        (RIGHT_SCALE + "\nimport labkit.exercises as E\nE.names()['scale'][1].known", []),
+    ],
+)
+def test_who_imports_the_decorator_again_gets_the_points(cell, added):
+    found = graded(made(added, scale=cell, share_right=SHARE))
+    assert all(e["state"] == RIGHT and not e["findings"] for e in found.values())
+
+
 def test_a_switched_off_assert_is_heard():
     assert answering.sung("a nonce") == ["a nonce"]
     item = {"name": "scale", "source": RIGHT_SCALE}

@@ -17,6 +17,7 @@ from labkit.grading import integrity
 from labkit.grading.children import Say, packed
 
 PRINTED = 2_000  # characters that are kept of what a function prints
+GIVEN = ("check", "exercise", "hint", "progress", "yours")  # of labkit.exercises
 RUN_BODY = ("capture", "prun", "time", "timeit")  # magics whose cell is run all the same
 
 
@@ -27,10 +28,12 @@ def answer(job: dict[str, Any], names: list[str], imported: dict[str, Any], say:
     one "seen" with its observations, and one "tested".
     """
     tasks = {name: task for name, (_, task) in exercises.names().items()}
-    before = integrity.snapshot()
     registered: dict[str, Callable] = {}
     now: list[str] = []  # the exercise that is run and tested
     space = student_space(imported, tasks, registered, now)
+    for name in GIVEN:  # for a cell that imports them again
+        setattr(exercises, name, space[name])
+    before = integrity.snapshot()
     ours = imported | {item["name"]: stand_in(tasks[item["name"]]) for item in job["exercises"]}
     for number, source in enumerate(job.get("added", [])):
         execute(definitions(source), space, f"<added cell {number + 1}>")
