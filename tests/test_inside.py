@@ -506,7 +506,8 @@ def test_a_job_goes_in_and_lines_of_json_come_out_whatever_is_written_elsewhere(
     cells = [new_code_cell(c) for c in ("import torch\nprint(1)", "import os; os.system('echo x')")]
     notebook = nbformat.writes(new_notebook(cells=cells))
     job = made([writes, readable], scale=forged, share_right=spies, class_means=MEANS)
-    scale, share, means, last = run(job | {"notebook": notebook})
+    start, scale, share, means, last = run(job | {"notebook": notebook})
+    assert start == {"event": "started"}
     assert scale["state"] == inside.STOPPED and kinds(scale, MANUAL) == {"forged"}
     assert share["state"] == means["state"] == RIGHT
     assert last["event"] == "notebook" and last["findings"] == []

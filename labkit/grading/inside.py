@@ -49,6 +49,7 @@ def main() -> int:
             from labkit.grading import rerun  # the kernel that it forks has its imports, too
 
             kernel = rerun.Forked()
+        send({"event": "started"})  # whatever ends this process from now on is a student's code
         states = grade_exercises(job, names, send)
         if kernel:
             send(rerun.notebook(job, kernel, states))
