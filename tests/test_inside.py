@@ -407,6 +407,41 @@ def test_a_forged_message_earns_nothing_and_stops_nothing(heard, monkeypatch):
     assert event["state"] in (inside.STOPPED, WRONG)
 
 
+BEGIN, SEEN = {"what": "begin", "name": "scale"}, {"what": "seen", "name": "scale", "error": "x"}
+TESTED = {"what": "tested", "name": "scale", "hidden": True}
+SHARES = {"what": "tested", "name": "share_right", "hidden": True}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [[SEEN], [TESTED], [BEGIN, BEGIN], [BEGIN, TESTED], [BEGIN, SHARES], [BEGIN, {"what": "x"}]],
+)
+def test_messages_in_another_order_are_forged(said, monkeypatch):
+    def forge(job, names, imported, say):
+        for message in said:
+            say(message)
+        say({"what": "done"})
+
+    monkeypatch.setattr(answering, "answer", forge)
+    event = scaled(RIGHT_SCALE)
+    assert (event["state"], event["why"]) == (inside.STOPPED, "forged")
+
+
+def test_who_leaves_its_group_is_ended_all_the_same():
+    def leave(say):
+        os.setpgid(0, os.getpgid(os.getppid()))
+        while True:
+            pass
+
+    assert list(children.messages(children.start(leave), 0.5)) == [{"what": "end", "why": "time"}]
+
+
+def test_an_error_of_the_judge_is_a_wrong_answer(monkeypatch):
+    monkeypatch.setattr(children, "unpacked", lambda given: 1 / 0)
+    verdict = inside.judged({"name": "scale", "source": "x"}, {"found": [], "printed": ""})
+    assert verdict.text == inside.UNSEEN
+
+
 # the notebook
 
 

@@ -31,6 +31,7 @@ HIDDEN = "It passes the check, but not a further test on other inputs."
 TAMPERED = "It changes the library while it is tested, so a human has to look at it."
 TAMPERS = "changes the library while tested"
 UNSEEN = "What it returns cannot be compared with what is expected."
+BEFORE = {"begin": "", "seen": "begin", "tested": "seen"}  # the message before, of an exercise
 PR_SET_DUMPABLE = 4
 Send = Callable[[dict[str, Any]], None]
 
@@ -99,14 +100,22 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
     while todo:
         chosen = [item["name"] for item in todo]
         child = children.start(functools.partial(answering.answer, job, chosen, names))
-        begun, heard, why = False, {}, ""
-        for message in children.messages(child, seconds):
-            why = message.get("why", "")
-            if message["what"] == "begin":
-                begun, heard = True, {}
-            heard |= message
-            if todo and (message["what"] == "tested" or "error" in message):
-                settle(heard)
+        begun, heard, why, last = False, {}, "", ""
+        with contextlib.closing(children.messages(child, seconds)) as said:
+            for message in said:
+                what, why = message["what"], message.get("why", "")
+                if what not in ("done", "end"):
+                    turn = last == BEFORE.get(what) and todo
+                    if not turn or message.get("name") != todo[0]["name"]:
+                        why = "forged"
+                        break
+                    if what == "begin":
+                        begun, heard = True, {}
+                    last = what
+                heard |= message
+                if what == "tested" or what == "seen" and "error" in message:
+                    settle(heard)
+                    last = ""
         if todo and not begun and job.get("added"):
             job = job | {"added": []}  # for what was added to the notebook ends the process
         elif todo and todo[0]["name"] == chosen[0]:
@@ -164,7 +173,7 @@ def judged(item: dict[str, Any], heard: dict[str, Any]) -> Verdict | None:
         if len(found) != len(task.expected):
             raise ValueError("another number of probes")
         return task.judge(found, str(heard["printed"]))
-    except (ValueError, TypeError, RuntimeError):  # no observations, or of no use
+    except Exception:  # no observations, or of no use
         return Verdict(name, WRONG, UNSEEN)
 
 
