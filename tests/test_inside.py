@@ -318,6 +318,30 @@ def test_who_imports_the_decorator_again_gets_the_points(cell, added):
     assert all(e["state"] == RIGHT and not e["findings"] for e in found.values())
 
 
+LOOKS = """
+    import sys
+    frame, found = sys._getframe(), []
+    while frame:
+        if "grading" in frame.f_code.co_filename:
+            found.append(str(frame.f_locals))
+        frame = frame.f_back
+    raise ValueError("\\n".join(found)[-900:] + str(any("secret" + " line" in text for text in found)))"""
+
+
+def test_a_test_is_in_no_frame_while_a_function_is_observed():
+    text = scaled(LOOKS.strip())["text"]
+    assert "ValueError" in text and text.endswith("False")
+
+
+def test_a_line_of_a_test_is_cut_from_every_text():
+    job = made(scale=RIGHT_SCALE)
+    line = TESTS["scale"].splitlines()[3]
+    event = {"text": f"ValueError: {line}", "findings": [{"text": line}]}
+    kept = inside.PutAway(job)
+    assert "test" not in job["exercises"][0]
+    assert "secret" not in json.dumps(kept.cut_from(event, "")) and "ValueError" in event["text"]
+
+
 def test_a_switched_off_assert_is_heard():
     assert answering.sung("a nonce") == ["a nonce"]
     item = {"name": "scale", "source": RIGHT_SCALE}

@@ -4,7 +4,9 @@ import ast
 import contextlib
 import functools
 import io
+import json
 import linecache
+import os
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
@@ -54,13 +56,25 @@ def answer(job: dict[str, Any], names: list[str], imported: dict[str, Any], say:
         seen = {"what": "seen", "name": name, "changed": changed, "repaired": repaired}
         if function is None:
             say(seen | {"error": error})
+            told(job["hear"])
             continue
         say(seen | observed(tasks[name], function, file) | {"tampered": integrity.restore(before)})
-        passed = tested(item["test"], ours, registered)
+        passed = tested(told(job["hear"]), ours, registered)
         canary = sung(job["nonce"])
         tampered = integrity.restore(before)
         say({"what": "tested", "name": name, "hidden": passed, "canary": canary, "late": tampered})
     say({"what": "done"})
+
+
+def told(descriptor: int) -> str:
+    """A test's source, which the parent tells once it has the observations."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(descriptor, 1)  # and nothing of the next one
+        if not piece:
+            return "raise EOFError"
+        line += piece
+    return json.loads(line)
 
 
 def student_space(

@@ -30,6 +30,7 @@ SECONDS = 20  # for an exercise
 HIDDEN = "It passes the check, but not a further test on other inputs."
 TAMPERED = "It changes the library while it is tested, so a human has to look at it."
 TAMPERS = "changes the library while tested"
+LINE = 12  # characters of a line of a test that no text may show
 UNSEEN = "What it returns cannot be compared with what is expected."
 BEFORE = {"begin": "", "seen": "begin", "tested": "seen"}  # the message before, of an exercise
 PR_SET_DUMPABLE = 4
@@ -85,7 +86,7 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
     One child runs them all. If it dies, another begins with the exercise at which it did; what
     ends that one, too, is `crashed`, and the next child runs the others.
     """
-    todo, states = list(job["exercises"]), {}
+    todo, states, tests = list(job["exercises"]), {}, PutAway(job)
     seconds = job.get("exercise_seconds", SECONDS)
 
     def settle(heard: dict[str, Any], why: str = "") -> None:
@@ -95,11 +96,12 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
         except (TypeError, ValueError, AttributeError):  # what no child of this kit says
             event = result(item, {}, "forged", job["nonce"], seconds)
         states[event["name"]] = event["state"]
-        send(event)
+        send(tests.cut_from(event, item["source"]))
 
     while todo:
         chosen = [item["name"] for item in todo]
-        child = children.start(functools.partial(answering.answer, job, chosen, names))
+        given = job | {"hear": tests.opened()}
+        child = children.start(functools.partial(answering.answer, given, chosen, names))
         begun, heard, why, last = False, {}, "", ""
         with contextlib.closing(children.messages(child, seconds)) as said:
             for message in said:
@@ -113,6 +115,8 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
                         begun, heard = True, {}
                     last = what
                 heard |= message
+                if what == "seen":
+                    tests.tell(message["name"])
                 if what == "tested" or what == "seen" and "error" in message:
                     settle(heard)
                     last = ""
@@ -121,6 +125,44 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
         elif todo and todo[0]["name"] == chosen[0]:
             settle(heard if begun else {}, why or "exit 0")
     return states
+
+
+class PutAway:
+    """The tests of a job, where a child that was forked does not have them in its memory.
+
+    They lie in a file without a name; a child hears each once its observations are known here.
+    """
+
+    def __init__(self, job: dict[str, Any]):
+        given = {item["name"]: item.pop("test", "") for item in job["exercises"]}
+        self._file, self._pipe = os.memfd_create("tests"), ()
+        children.write(self._file, json.dumps(given).encode())
+        children.private.append(self._file)
+
+    def _read(self) -> dict[str, str]:
+        return json.loads(os.pread(self._file, os.fstat(self._file).st_size, 0))
+
+    def opened(self) -> int:
+        """The descriptor on which the next child hears tests."""
+        for descriptor in self._pipe:
+            os.close(descriptor)
+            if descriptor in children.private:
+                children.private.remove(descriptor)
+        self._pipe = os.pipe()
+        children.private.append(self._pipe[1])
+        return self._pipe[0]
+
+    def tell(self, name: str) -> None:
+        children.write(self._pipe[1], json.dumps(self._read()[name]).encode() + b"\n")
+
+    def cut_from(self, event: dict[str, Any], own: str) -> dict[str, Any]:
+        """The event without lines of a test that are not the student's own as well."""
+        lines = {line.strip() for test in self._read().values() for line in test.splitlines()}
+        for part in (event, *event["findings"]):
+            for line in lines:
+                if len(line) >= LINE and line not in own:
+                    part["text"] = part["text"].replace(line, "…")
+        return event
 
 
 def result(
