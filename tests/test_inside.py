@@ -325,7 +325,8 @@ LOOKS = """
         if "grading" in frame.f_code.co_filename:
             found.append(str(frame.f_locals))
         frame = frame.f_back
-    raise ValueError("\\n".join(found)[-900:] + str(any("secret" + " line" in text for text in found)))"""
+    text = "\\n".join(found)
+    raise ValueError(text[-900:] + str("secret" + " line" in text))"""
 
 
 def test_a_test_is_in_no_frame_while_a_function_is_observed():
