@@ -174,6 +174,43 @@ def test_a_sandbox_that_does_not_start_is_not_the_student_s_fault(top, lab, monk
     assert "no torch" in result.findings[0].text
 
 
+def mortal(module, job, limits, readable=(), unsafe=False):
+    """As `sandboxed`, but "kills" in a student's code ends the harness itself."""
+    given = json.loads(job)
+    for k, one in enumerate(given["exercises"]):
+        if "kills" in one["source"] or any("kills" in cell for cell in given["added"]):
+            given = json.dumps(given | {"exercises": given["exercises"][:k], "notebook": ""})
+            before = sandboxed(module, given, limits).output
+            return sandbox.Ended(b'{"event": "started"}\n' + before, "signal 9", "")
+    assert limits.seconds == 240 or not given["notebook"]
+    return sandboxed(module, job, limits)
+
+
+def test_who_kills_the_harness_loses_that_exercise_alone(top, lab, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", mortal)
+    raw = written(top, double="import os; kills()", triple=RIGHT)
+    result = one(lab, raw)
+    answers, kinds = by_name(result), {f.kind for f in result.findings}
+    assert (answers["double"].state, answers["double"].earned) == ("crashed", 0)
+    assert answers["triple"].earned == 3
+    assert {"crashed", "looks at more than the exercise"} <= kinds and "grading failed" not in kinds
+
+
+def test_an_added_cell_that_kills_the_harness_costs_no_points(top, lab, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", mortal)
+    notebook = nbformat.reads(written(top, double=RIGHT, triple=RIGHT).decode(), 4)
+    notebook.cells.insert(2, nbformat.v4.new_code_cell("kills()"))
+    answers = by_name(one(lab, nbformat.writes(notebook).encode()))
+    assert (answers["double"].earned, answers["triple"].earned) == (2, 3)
+
+
+def test_where_grading_fails_what_was_read_is_told(top, lab, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", lambda *args, **kwargs: sandbox.Ended(b"", "exit 1", "x"))
+    result = one(lab, written(top, double="import os; return x"))
+    kinds = {finding.kind for finding in result.findings}
+    assert {"grading failed", "looks at more than the exercise"} <= kinds
+
+
 def test_a_worker_with_other_code_grades_nothing(top, lab):
     assert grade.is_failed(one(lab, written(top), code="other"))
 

@@ -280,6 +280,69 @@ def test_an_exercise_that_calls_another_gets_the_kit_s_own():
     assert found["scale"]["state"] == WRONG and found["share_right"]["state"] == RIGHT
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        SCALE + "return scale(images)",
+        f'own = exercise("scale")(abs)\n{SCALE}return own(images)',
+        f'own = exercise("scale")(abs)\n{SCALE}return own.__wrapped__(images)',
+        SCALE + "return exercise('scale')(scale)(images)",
+        SCALE.split("\n")[1] + "\n    return scale(images)",
+    ],
+)
+def test_the_kit_s_own_function_solves_no_exercise_for_whoever_calls_it(cell):
+    through = SHARE.replace("    p =", "    assert scale(0 * labels).min() == -1\n    p =")
+    found = graded(made(scale=cell, share_right=through))
+    assert found["scale"]["state"] == WRONG and found["share_right"]["state"] == RIGHT
+
+
+def test_a_function_may_call_itself():
+    cell = SCALE + "return scale(images.double()) if images.dtype == torch.uint8 else (images"
+    assert scaled(cell + " / 127.5 - 1).float()")["state"] == RIGHT
+
+
+AGAIN = "from labkit.exercises import check, exercise, hint, progress, yours\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "added"),
+    [
+        (RIGHT_SCALE, [AGAIN]),
+        (AGAIN + RIGHT_SCALE + '\ncheck("scale")\nhint("scale")\nyours("scale")', []),
+        ("import labkit.exercises as E\n" + RIGHT_SCALE.replace("@", "@E."), []),
+        (RIGHT_SCALE + "\nimport labkit.exercises as E\nE.names()['scale'][1].known", []),
+    ],
+)
+def test_who_imports_the_decorator_again_gets_the_points(cell, added):
+    found = graded(made(added, scale=cell, share_right=SHARE))
+    assert all(e["state"] == RIGHT and not e["findings"] for e in found.values())
+
+
+LOOKS = """
+    import sys
+    frame, found = sys._getframe(), []
+    while frame:
+        if "grading" in frame.f_code.co_filename:
+            found.append(str(frame.f_locals))
+        frame = frame.f_back
+    text = "\\n".join(found)
+    raise ValueError(text[-900:] + str("secret" + " line" in text))"""
+
+
+def test_a_test_is_in_no_frame_while_a_function_is_observed():
+    text = scaled(LOOKS.strip())["text"]
+    assert "ValueError" in text and text.endswith("False")
+
+
+def test_a_line_of_a_test_is_cut_from_every_text():
+    job = made(scale=RIGHT_SCALE)
+    line = TESTS["scale"].splitlines()[3]
+    event = {"text": f"ValueError: {line}", "findings": [{"text": line}]}
+    kept = inside.PutAway(job)
+    assert "test" not in job["exercises"][0]
+    assert "secret" not in json.dumps(kept.cut_from(event, "")) and "ValueError" in event["text"]
+
+
 def test_a_switched_off_assert_is_heard():
     assert answering.sung("a nonce") == ["a nonce"]
     item = {"name": "scale", "source": RIGHT_SCALE}
@@ -367,6 +430,41 @@ def test_a_forged_message_earns_nothing_and_stops_nothing(heard, monkeypatch):
     monkeypatch.setattr(answering, "answer", forge)
     event = scaled(RIGHT_SCALE)
     assert event["state"] in (inside.STOPPED, WRONG)
+
+
+BEGIN, SEEN = {"what": "begin", "name": "scale"}, {"what": "seen", "name": "scale", "error": "x"}
+TESTED = {"what": "tested", "name": "scale", "hidden": True}
+SHARES = {"what": "tested", "name": "share_right", "hidden": True}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [[SEEN], [TESTED], [BEGIN, BEGIN], [BEGIN, TESTED], [BEGIN, SHARES], [BEGIN, {"what": "x"}]],
+)
+def test_messages_in_another_order_are_forged(said, monkeypatch):
+    def forge(job, names, imported, say):
+        for message in said:
+            say(message)
+        say({"what": "done"})
+
+    monkeypatch.setattr(answering, "answer", forge)
+    event = scaled(RIGHT_SCALE)
+    assert (event["state"], event["why"]) == (inside.STOPPED, "forged")
+
+
+def test_who_leaves_its_group_is_ended_all_the_same():
+    def leave(say):
+        os.setpgid(0, os.getpgid(os.getppid()))
+        while True:
+            pass
+
+    assert list(children.messages(children.start(leave), 0.5)) == [{"what": "end", "why": "time"}]
+
+
+def test_an_error_of_the_judge_is_a_wrong_answer(monkeypatch):
+    monkeypatch.setattr(children, "unpacked", lambda given: 1 / 0)
+    verdict = inside.judged({"name": "scale", "source": "x"}, {"found": [], "printed": ""})
+    assert verdict.text == inside.UNSEEN
 
 
 # the notebook
@@ -468,7 +566,8 @@ def test_a_job_goes_in_and_lines_of_json_come_out_whatever_is_written_elsewhere(
     cells = [new_code_cell(c) for c in ("import torch\nprint(1)", "import os; os.system('echo x')")]
     notebook = nbformat.writes(new_notebook(cells=cells))
     job = made([writes, readable], scale=forged, share_right=spies, class_means=MEANS)
-    scale, share, means, last = run(job | {"notebook": notebook})
+    start, scale, share, means, last = run(job | {"notebook": notebook})
+    assert start == {"event": "started"}
     assert scale["state"] == inside.STOPPED and kinds(scale, MANUAL) == {"forged"}
     assert share["state"] == means["state"] == RIGHT
     assert last["event"] == "notebook" and last["findings"] == []

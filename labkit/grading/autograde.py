@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from labkit.grading.records import (
 FAILED = "grading failed"  # kind of the finding where the kit, not the student, is at fault
 FREE_TEXT = "free text"
 HIDDEN = "It passes the check, but not a further test on other inputs."
+START_UP = 60  # seconds
 ONLY_THERE = "right only in the notebook"
 STATES = ("right", "wrong", "not attempted", "crashed")
 REASONS = {
@@ -62,11 +63,12 @@ class Settings:
 
 @dataclass
 class Seen:
-    """What came out of the sandbox. why: what ended it early, or ""."""
+    """What came out of the sandbox. why: what ended it early, or ""; started: it got that far."""
 
     exercises: dict[str, Event] = field(default_factory=dict)
     notebook: Event | None = None
     why: str = ""
+    started: bool = False
 
 
 @functools.cache
@@ -103,18 +105,23 @@ def refused(submission: Submission, *findings: Finding) -> Graded:
     return result(submission, *findings)
 
 
-def failed(submission: Submission, lab: Lab, error: BaseException) -> Graded:
+def failed(
+    submission: Submission, lab: Lab, error: BaseException, known: Iterable[Finding] = ()
+) -> Graded:
     """The result where grading itself failed: all points are left to a human, or to a new run."""
     text = f"Grading stopped by {type(error).__name__}: {one_line(error)}. Run it again."
     answers = [Response(name, points, None, "crashed") for name, points in lab.points.items()]
-    return result(submission, Finding(FAILED, text, CRASHED), answers=answers)
+    return result(submission, Finding(FAILED, text, CRASHED), *known, answers=answers)
 
 
 def graded(raw: bytes, submission: Submission, lab: Lab, settings: Settings) -> Graded:
     """The result for a notebook as handed in. Raises Refused, and whatever fails in the kit."""
     checked = precheck.check(raw, lab)
-    seen = look(checked, lab, settings)
     answers, found = [], [*checked.findings, *scanned(checked, lab)]
+    try:
+        seen = look(checked, lab, settings)
+    except Exception as error:
+        return failed(submission, lab, error, found)
     for name, points in lab.points.items():
         text = name in lab.free_text
         one = free_text if text else exercise_answer
@@ -176,25 +183,38 @@ def look(checked: "precheck.Checked", lab: Lab, settings: Settings) -> Seen:
     """
     seen = in_sandbox(job(checked, lab, settings), settings)
     left = [name for name in dict(tests(lab.master).values()) if name not in seen.exercises]
+    limits, added = settings.limits, bool(checked.added)
+    most = min(limits.seconds, START_UP + settings.exercise_seconds)
+    short = replace(settings, limits=replace(limits, seconds=most))
     for name in left:
-        alone = in_sandbox(job(checked, lab, settings, only=name), settings)
+        alone = in_sandbox(job(checked, lab, settings, name, added), short)
+        if added and name not in alone.exercises:  # the added cells may be what ended it
+            alone = in_sandbox(job(checked, lab, settings, name, added=False), short)
+            added = name not in alone.exercises
         why = alone.why or "it ended the process"
         crashed = {"name": name, "state": "crashed", "text": "", "why": why}
         seen.exercises[name] = alone.exercises.get(name, crashed)
     return seen
 
 
-def job(checked: "precheck.Checked", lab: Lab, settings: Settings, only: str = "") -> bytes:
-    """What the sandbox is to do, as JSON. only: one exercise, without the notebook."""
+def job(
+    checked: "precheck.Checked", lab: Lab, settings: Settings, only: str = "", added: bool = True
+) -> bytes:
+    """What the sandbox is to do, as JSON.
+
+    only: one exercise, which is the first then, without the notebook and the code of any other;
+    added: with the cells that were added.
+    """
     stubs, code = solutions(lab.released), checked.answers
     exercises = []
     for name, test in tests(lab.master).values():
         written = code.get(name, "") if only in ("", name) else ""
         exercises.append({"name": name, "source": written or stubs[name], "test": test})
+    exercises.sort(key=lambda one: one["name"] != only)  # which keeps the order of all others
     given = {
         "exercises": exercises,
         "imports": imports(lab.master),
-        "added": checked.added,
+        "added": checked.added if added else [],
         "notebook": "" if only else nbformat.writes(with_tests(checked.notebook, lab)),
         "nonce": secrets.token_hex(16),
         "exercise_seconds": settings.exercise_seconds,
@@ -221,11 +241,13 @@ def in_sandbox(work: bytes, settings: Settings) -> Seen:
     ended = sandbox.run("labkit.grading.inside", work, limits, unsafe=unsafe)
     seen = Seen(why=ended.why)
     for event in events(ended.output):
+        seen.started |= event.get("event") == "started"
         if event.get("event") == "exercise" and isinstance(event.get("name"), str):
             seen.exercises.setdefault(event["name"], event)
         elif event.get("event") == "notebook" and seen.notebook is None:
             seen.notebook = event
-    if not seen.exercises and not seen.notebook and ended.why not in REASONS:
+    worked = seen.started or seen.exercises or seen.notebook  # a student's code may end it then
+    if not worked and ended.why not in REASONS:
         reason = (ended.errors.strip().splitlines() or ["nothing was said"])[-1]
         raise RuntimeError(f"the sandbox ended ({ended.why or 'no result'}): {reason}")
     return seen

@@ -88,30 +88,32 @@ def messages(child: Child, seconds: float) -> Iterator[dict[str, Any]]:
     seconds: how long it may take to its next "begin", "done" or end. The child is ended then, and
     also if a message is not its own harness's ("forged") or too long ("output").
     """
-    why, rest, deadline = "", b"", time.monotonic() + seconds
-    while not why:
+    try:
+        why = yield from _heard(child, seconds)
+    finally:  # also where nobody listens any longer
+        how = end(child.pid)
+        os.close(child.pipe)
+    yield {"what": "end", "why": how if why == "ended" else why}
+
+
+def _heard(child: Child, seconds: float) -> Iterator[dict[str, Any]]:
+    """What a child says; returns why no more is heard: "" after "done", "ended" after its end."""
+    rest, deadline = b"", time.monotonic() + seconds
+    while True:
         left = max(0.0, deadline - time.monotonic())
         if not select.select([child.pipe], [], [], left)[0]:
-            why = "time"
-            break
+            return "time"
         piece = os.read(child.pipe, 2**20)
         *lines, rest = (rest + piece).split(b"\n")
         for message in (_understood(line, child.token) for line in lines):
             if message is None:
-                why = "forged"
-                break
+                return "forged"
             yield message
             deadline = time.monotonic() + seconds if message["what"] == "begin" else deadline
             if message["what"] == "done":
-                end(child.pid)
-                os.close(child.pipe)
-                yield {"what": "end", "why": ""}
-                return
+                return ""
         if not piece or len(rest) > LINE:
-            why = why or ("output" if piece else "ended")
-    how = end(child.pid)
-    os.close(child.pipe)
-    yield {"what": "end", "why": how if why == "ended" else why}
+            return "output" if piece else "ended"
 
 
 def _understood(line: bytes, token: bytes) -> dict[str, Any] | None:
@@ -133,10 +135,15 @@ def end(pid: int) -> str:
         if number:
             break
         time.sleep(0.01)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill)[: 1 if number else 2]:  # it may have left its group
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while not number and time.monotonic() < until:
+        time.sleep(0.002)
+        number, status = os.waitpid(pid, os.WNOHANG)
     if not number:
-        _, status = os.waitpid(pid, 0)
+        return "signal 9"  # on its way, for it was sent
     code = os.waitstatus_to_exitcode(status)
     return f"signal {-code}" if code < 0 else f"exit {code}"
 

@@ -30,7 +30,9 @@ SECONDS = 20  # for an exercise
 HIDDEN = "It passes the check, but not a further test on other inputs."
 TAMPERED = "It changes the library while it is tested, so a human has to look at it."
 TAMPERS = "changes the library while tested"
+LINE = 12  # characters of a line of a test that no text may show
 UNSEEN = "What it returns cannot be compared with what is expected."
+BEFORE = {"begin": "", "seen": "begin", "tested": "seen"}  # the message before, of an exercise
 PR_SET_DUMPABLE = 4
 Send = Callable[[dict[str, Any]], None]
 
@@ -49,6 +51,7 @@ def main() -> int:
             from labkit.grading import rerun  # the kernel that it forks has its imports, too
 
             kernel = rerun.Forked()
+        send({"event": "started"})  # whatever ends this process from now on is a student's code
         states = grade_exercises(job, names, send)
         if kernel:
             send(rerun.notebook(job, kernel, states))
@@ -83,7 +86,7 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
     One child runs them all. If it dies, another begins with the exercise at which it did; what
     ends that one, too, is `crashed`, and the next child runs the others.
     """
-    todo, states = list(job["exercises"]), {}
+    todo, states, tests = list(job["exercises"]), {}, PutAway(job)
     seconds = job.get("exercise_seconds", SECONDS)
 
     def settle(heard: dict[str, Any], why: str = "") -> None:
@@ -93,24 +96,73 @@ def grade_exercises(job: dict[str, Any], names: dict[str, Any], send: Send) -> d
         except (TypeError, ValueError, AttributeError):  # what no child of this kit says
             event = result(item, {}, "forged", job["nonce"], seconds)
         states[event["name"]] = event["state"]
-        send(event)
+        send(tests.cut_from(event, item["source"]))
 
     while todo:
         chosen = [item["name"] for item in todo]
-        child = children.start(functools.partial(answering.answer, job, chosen, names))
-        begun, heard, why = False, {}, ""
-        for message in children.messages(child, seconds):
-            why = message.get("why", "")
-            if message["what"] == "begin":
-                begun, heard = True, {}
-            heard |= message
-            if todo and (message["what"] == "tested" or "error" in message):
-                settle(heard)
+        given = job | {"hear": tests.opened()}
+        child = children.start(functools.partial(answering.answer, given, chosen, names))
+        begun, heard, why, last = False, {}, "", ""
+        with contextlib.closing(children.messages(child, seconds)) as said:
+            for message in said:
+                what, why = message["what"], message.get("why", "")
+                if what not in ("done", "end"):
+                    turn = last == BEFORE.get(what) and todo
+                    if not turn or message.get("name") != todo[0]["name"]:
+                        why = "forged"
+                        break
+                    if what == "begin":
+                        begun, heard = True, {}
+                    last = what
+                heard |= message
+                if what == "seen":
+                    tests.tell(message["name"])
+                if what == "tested" or what == "seen" and "error" in message:
+                    settle(heard)
+                    last = ""
         if todo and not begun and job.get("added"):
             job = job | {"added": []}  # for what was added to the notebook ends the process
         elif todo and todo[0]["name"] == chosen[0]:
             settle(heard if begun else {}, why or "exit 0")
     return states
+
+
+class PutAway:
+    """The tests of a job, where a child that was forked does not have them in its memory.
+
+    They lie in a file without a name; a child hears each once its observations are known here.
+    """
+
+    def __init__(self, job: dict[str, Any]):
+        given = {item["name"]: item.pop("test", "") for item in job["exercises"]}
+        self._file, self._pipe = os.memfd_create("tests"), ()
+        children.write(self._file, json.dumps(given).encode())
+        children.private.append(self._file)
+
+    def _read(self) -> dict[str, str]:
+        return json.loads(os.pread(self._file, os.fstat(self._file).st_size, 0))
+
+    def opened(self) -> int:
+        """The descriptor on which the next child hears tests."""
+        for descriptor in self._pipe:
+            os.close(descriptor)
+            if descriptor in children.private:
+                children.private.remove(descriptor)
+        self._pipe = os.pipe()
+        children.private.append(self._pipe[1])
+        return self._pipe[0]
+
+    def tell(self, name: str) -> None:
+        children.write(self._pipe[1], json.dumps(self._read()[name]).encode() + b"\n")
+
+    def cut_from(self, event: dict[str, Any], own: str) -> dict[str, Any]:
+        """The event without lines of a test that are not the student's own as well."""
+        lines = {line.strip() for test in self._read().values() for line in test.splitlines()}
+        for part in (event, *event["findings"]):
+            for line in lines:
+                if len(line) >= LINE and line not in own:
+                    part["text"] = part["text"].replace(line, "…")
+        return event
 
 
 def result(
@@ -163,7 +215,7 @@ def judged(item: dict[str, Any], heard: dict[str, Any]) -> Verdict | None:
         if len(found) != len(task.expected):
             raise ValueError("another number of probes")
         return task.judge(found, str(heard["printed"]))
-    except (ValueError, TypeError, RuntimeError):  # no observations, or of no use
+    except Exception:  # no observations, or of no use
         return Verdict(name, WRONG, UNSEEN)
 
 

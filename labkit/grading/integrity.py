@@ -46,6 +46,7 @@ BY_ITSELF = {  # what Python and its library add to a class
     "__doc__",
     "__slotnames__",
 }
+COMPUTED = ("expected", "known")  # what an exercise keeps once it was asked for
 _MISSING = object()
 
 
@@ -184,6 +185,7 @@ def _added(held: Held) -> list[str]:
         by_itself = name in BY_ITSELF
         if is_module:  # a part of it that was imported meanwhile, or a register of warnings
             by_itself = isinstance(value, ModuleType) or name.startswith("__")
+        by_itself |= name in COMPUTED and _is_exercise(held.thing)
         if name not in held.values and not by_itself:
             _put(held.thing, name, _MISSING)
             added.append(name)
