@@ -247,6 +247,10 @@ def in_sandbox(work: bytes, settings: Settings) -> Seen:
         elif event.get("event") == "notebook" and seen.notebook is None:
             seen.notebook = event
     worked = seen.started or seen.exercises or seen.notebook  # a student's code may end it then
+    if seen.started and "Traceback (most" in ended.errors and ended.why == "exit 1":
+        worked = (
+            seen.exercises or seen.notebook
+        )  # an error of the harness itself: no student's code runs in it
     if not worked and ended.why not in REASONS:
         reason = (ended.errors.strip().splitlines() or ["nothing was said"])[-1]
         raise RuntimeError(f"the sandbox ended ({ended.why or 'no result'}): {reason}")

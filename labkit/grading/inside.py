@@ -135,7 +135,8 @@ class PutAway:
 
     def __init__(self, job: dict[str, Any]):
         given = {item["name"]: item.pop("test", "") for item in job["exercises"]}
-        self._file, self._pipe = os.memfd_create("tests"), ()
+        with tempfile.TemporaryFile() as file:
+            self._file, self._pipe = os.dup(file.fileno()), ()
         children.write(self._file, json.dumps(given).encode())
         children.private.append(self._file)
 
