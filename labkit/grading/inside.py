@@ -41,7 +41,6 @@ def main() -> int:
     job = json.load(sys.stdin.buffer)
     send = private_output()
     with tempfile.TemporaryDirectory(prefix="labkit-") as scratch:
-        os.chdir(scratch)
         os.environ.setdefault("LABKIT_RESULTS", scratch)
         os.chdir(scratch)  # where it starts, nothing can be written
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has used one cannot fork
