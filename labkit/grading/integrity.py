@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -497,7 +497,9 @@ def _is_module(name: str) -> bool:
     top, *parts = name.split(".")
     if not top or name in MODULES or name in sys.builtin_module_names:
         return bool(top)
-    spec = PathFinder.find_spec(top)
+    spec = None
+    with contextlib.suppress(ValueError, ImportError):  # of __main__, for one
+        spec = find_spec(top)  # also of a package that is installed to be edited
     if not parts or spec is None:
         return spec is not None
     paths = [Path(path, *parts) for path in spec.submodule_search_locations or ()]
