@@ -20,7 +20,7 @@ from labkit.grading.autograde import Settings
 from labkit.grading.grade import Options
 from labkit.grading.records import CRASHED, MANUAL, REFUSED, Finding, Graded, Refused, Submission
 
-pytest.importorskip("nbgrader.preprocessors", reason="pip install -r requirements.txt")
+pytest.importorskip("nbgrader.preprocessors", reason="pip install -r tests/requirements.txt")
 
 RIGHT, STUDENT = "return x  # right", Submission("ada", "Ada Lovelace", "ada.ipynb")
 
@@ -404,7 +404,7 @@ def test_two_runs_do_not_write_into_one_folder(top, handed, capsys):
 
 
 def test_a_dask_cluster_gives_the_same_results(top, handed):
-    distributed = pytest.importorskip("distributed", reason="pip install -r requirements.txt")
+    distributed = pytest.importorskip("distributed", reason="pip install -r tests/requirements.txt")
     run(handed, in_a_while, out=top / "threads", unsafe=True)
     options = dict(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None)
     with distributed.LocalCluster(**options) as cluster:
@@ -414,7 +414,7 @@ def test_a_dask_cluster_gives_the_same_results(top, handed):
 
 
 def test_a_scheduler_that_is_not_there_is_told(top, handed, capsys, monkeypatch):
-    distributed = pytest.importorskip("distributed", reason="pip install -r requirements.txt")
+    distributed = pytest.importorskip("distributed", reason="pip install -r tests/requirements.txt")
 
     def refuse(*given, **options):
         raise OSError("timed out")

@@ -15,7 +15,7 @@ from labkit.grading.grade import Options
 from labkit.grading.marks import Mark
 from labkit.grading.records import CRASHED, MANUAL, Finding, Graded, Response
 
-api = pytest.importorskip("nbgrader.api", reason="pip install -r requirements.txt")
+api = pytest.importorskip("nbgrader.api", reason="pip install -r tests/requirements.txt")
 RIGHT = "return x  # right"
 
 

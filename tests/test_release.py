@@ -275,7 +275,7 @@ def test_without_nbgrader_the_remedy_is_told(cells, folder, capsys, monkeypatch)
     save(cells, folder)
     monkeypatch.setitem(sys.modules, "nbgrader", None)
     assert release.main(["01"], folder) == 1
-    assert "pip install -r requirements.txt" in capsys.readouterr().out
+    assert ".[grading]" in capsys.readouterr().out
 
 
 def test_students_need_no_nbgrader():

@@ -147,7 +147,7 @@ def given_marks(options: Options, out: Path, lab: Lab) -> list[marks.Mark]:
 def problem(unsafe: bool) -> str:
     """What a machine lacks to grade, with the remedy, or ""."""
     if importlib.util.find_spec("nbgrader") is None:
-        return 'grading needs nbgrader: pip install "labkit[grading]" or -r requirements.txt'
+        return 'grading needs nbgrader: pip install -e ".[grading]"'
     missing = "" if unsafe else sandbox.problem()
     return f"{missing}; {UNSAFE}" if missing else ""
 
@@ -191,7 +191,7 @@ def cluster(address: str, unsafe: bool) -> Iterator[tuple[futures.Executor, int]
     try:
         from distributed import Client
     except ModuleNotFoundError as error:
-        raise GradeError('--scheduler needs Dask: pip install "labkit[grading]"') from error
+        raise GradeError('--scheduler needs Dask: pip install -e ".[grading]"') from error
     try:
         client = Client(address, timeout="20s", set_as_default=False)
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-INSTALL = "pip install -r requirements.txt"
+INSTALL = 'pip install -e ".[grading]"'
 NEEDED_DISK = 3.0  # GB: 300 submissions as handed in, autograded, and their pages
 OTHERS = 2 * 2**30  # bytes for the system and the run itself
 

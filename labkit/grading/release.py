@@ -126,7 +126,7 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     try:
         from nbgrader import preprocessors
     except ModuleNotFoundError as error:
-        remedy = "a release needs nbgrader: pip install -r requirements.txt"
+        remedy = 'a release needs nbgrader: pip install -e ".[grading]"'
         raise ReleaseError(f"{error.name} is missing; {remedy}") from error
     steps = [
         preprocessors.LockCells(),
